@@ -1,0 +1,136 @@
+"""The one description of the node graphs, its parameters and its arguments."""
+
+import pytest
+import yaml
+
+from tmrl_ros import parameters
+from tmrl_ros.errors import ConfigError
+from tmrl_ros.session import arguments, graph
+from tmrl_ros.session.graph import SessionOptions, build
+
+
+def by_name(kind, **options):
+    return {spec.name: spec for spec in build(kind, SessionOptions(**options))}
+
+
+def test_each_session_has_the_nodes_it_needs():
+    assert set(by_name("collect")) == {"sim", "perception", "recorder", "teleop", "supervisor"}
+    assert set(by_name("evaluate")) == {"sim", "perception", "recorder", "policy", "supervisor"}
+    assert set(by_name("finetune")) == {"sim", "perception", "recorder", "policy", "learner", "supervisor"}
+    assert "sim" not in by_name("finetune", sim=False)
+
+
+def test_only_the_learner_may_restart():
+    assert [name for name, spec in by_name("finetune").items() if spec.restarts] == ["learner"]
+
+
+def test_facts_of_the_session_reach_every_node_alike():
+    specs = by_name("finetune", seed=7, task="push_cube", method="dsrl")
+    assert {spec.parameters["seed"] for spec in specs.values()} == {7}
+    assert {spec.parameters["task"]["name"] for spec in specs.values()} == {"push_cube"}
+    assert len({str(spec.parameters["timing"]) for spec in specs.values()}) == 1
+    assert specs["policy"].parameters["method"] == specs["learner"].parameters["method"] == "dsrl"
+
+
+def test_the_knocked_camera_is_as_far_off_as_asked():
+    bias = by_name("evaluate", bias_cm=5)["sim"].parameters["shift"]["camera_bias_m"]
+    assert sum(v * v for v in bias) ** 0.5 == pytest.approx(0.05, rel=1e-3)
+
+
+def test_a_real_robot_is_not_waited_for_and_a_person_starts_it():
+    specs = by_name("finetune", sim=False)
+    assert not specs["supervisor"].parameters["timing"]["lockstep"]
+    assert not specs["supervisor"].parameters["autostart"]
+    assert not specs["policy"].parameters["wait_for_learner"]
+
+
+def test_overrides_win_over_options_and_options_over_the_file(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        yaml.dump({"supervisor": {"ros__parameters": {"seed": 1, "session_min": 9.0, "limits.step_m": 0.01}}})
+    )
+    options = SessionOptions(params_file=str(file), seed=2, minutes=3)
+    specs = {s.name: s for s in build("finetune", options, {"supervisor": {"session_min": 4}})}
+    values = specs["supervisor"].parameters
+    assert (values["seed"], values["session_min"], values["limits"]["step_m"]) == (2, 4, 0.01)
+
+
+def test_a_misspelt_key_is_refused_by_name_before_anything_starts(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text("/**/supervisor: {ros__parameters: {limits: {stepm: 0.01}}}")
+    with pytest.raises(ConfigError, match=r"limits.stepm is not a parameter of SafetyLimits; did you mean step_m"):
+        build("finetune", SessionOptions(params_file=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("/**/supervisr: {ros__parameters: {}}", "no node supervisr; did you mean supervisor"),
+        ("supervisor: {parameters: {}}", "must hold ros__parameters"),
+        ("supervisor: [", "is no YAML"),
+        ("just words", "must hold ros__parameters"),
+    ],
+)
+def test_a_damaged_parameter_file_is_refused_in_a_sentence(tmp_path, text, sentence):
+    file = tmp_path / "p.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        build("finetune", SessionOptions(params_file=str(file)))
+
+
+def test_finetuning_without_learning_is_refused():
+    with pytest.raises(ConfigError, match="method base does not learn"):
+        build("finetune", SessionOptions(method="base"))
+
+
+def test_written_parameters_read_back_the_same(tmp_path):
+    specs = build("finetune", SessionOptions(bias_cm=3))
+    values = {spec.name: spec.parameters for spec in specs}
+    parameters.write_parameters(tmp_path / "p.yaml", values)
+    assert parameters.read_parameters(tmp_path / "p.yaml", list(values)) == values
+
+
+def test_no_parameter_is_null_or_a_list_of_dicts():
+    """ROS parameters can hold neither."""
+
+    def check(name, value):
+        assert value is not None, f"{name} is null"
+        if isinstance(value, dict):
+            for key, entry in value.items():
+                check(f"{name}.{key}", entry)
+        elif isinstance(value, list):
+            assert not any(isinstance(entry, dict | list | None.__class__) for entry in value), name
+
+    for kind in ("collect", "finetune"):
+        for spec in build(kind, SessionOptions()):
+            check(spec.name, spec.parameters)
+
+
+def test_every_argument_is_described_and_its_default_valid():
+    for entry in arguments.arguments():
+        assert entry.description
+        assert not entry.choices or entry.default in entry.choices
+    words = [f"{entry.name}:={entry.default}" for entry in arguments.arguments()]
+    assert arguments.parse(words) == SessionOptions()
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("minuts:=3", "did you mean minutes"),
+        ("minutes=3", "write name:=value"),
+        ("minutes:=soon", "minutes = 'soon'"),
+        ("seed:=-1", "seed = '-1'"),
+        ("task:=juggle", "'pick_cube' or 'push_cube'"),
+    ],
+)
+def test_a_wrong_argument_is_named(word, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        arguments.parse([word])
+
+
+def test_both_parameter_files_are_found_and_valid():
+    for sim in (True, False):
+        assert graph.parameters_file(SessionOptions(sim=sim)).is_file()
+        for kind in ("collect", "evaluate", "finetune"):
+            build(kind, SessionOptions(sim=sim))

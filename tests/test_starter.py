@@ -1,0 +1,129 @@
+"""Processes are watched, restarted as often as allowed, and all ended; two sessions get different domains."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("rclpy")
+
+from tmrl_ros.errors import ConfigError
+from tmrl_ros.session import domain, starter
+from tmrl_ros.session.graph import NodeSpec
+from tmrl_ros.session.starter import NodeDied, NodeProcess
+
+SLEEPS = "import time; time.sleep(60)"
+
+
+class Silence:
+    """A monitor that hears nothing."""
+
+    def poll(self):
+        return None
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(starter, "POLL_S", 0.01)
+    monkeypatch.setattr(starter, "GRACE_S", 0.5)
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Starts name=code processes as nodes; ends what is left."""
+    started = []
+
+    def start(restarts=0, **codes):
+        for name, code in codes.items():
+            spec = NodeSpec(name, {}, restarts=restarts if name == "learner" else 0)
+            command = [sys.executable, "-S", "-c", code]
+            node = NodeProcess(
+                spec, command, tmp_path / f"{name}.log", {**os.environ, "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}
+            )
+            node.start()
+            started.append(node)
+        return started
+
+    yield start
+    starter.end_all(started)
+
+
+def watch(nodes, sentences=None):
+    said = [] if sentences is None else sentences
+    return starter._watch(nodes, Silence(), lambda status: None, said.append)
+
+
+def test_the_session_ends_well_with_the_supervisor(launch):
+    assert watch(launch(sim=SLEEPS, supervisor="pass")) == 0
+
+
+def test_a_failed_supervisor_is_told_with_the_end_of_its_log(launch):
+    with pytest.raises(NodeDied, match="supervisor ended with status 4; its log ends: no robot"):
+        watch(launch(supervisor="print('no robot', flush=True); raise SystemExit(4)"))
+
+
+def test_a_needed_node_that_dies_ends_the_session(launch):
+    nodes = launch(supervisor=SLEEPS, policy="import os; print('out of memory', flush=True); os.kill(os.getpid(), 9)")
+    with pytest.raises(NodeDied, match=r"policy ended with status -9; its log .* ends: out of memory"):
+        watch(nodes)
+
+
+def test_a_learner_starts_again_but_not_for_ever(launch):
+    said = []
+    with pytest.raises(NodeDied, match="learner ended with status 1 after 2 restarts"):
+        watch(launch(restarts=2, supervisor=SLEEPS, learner="raise SystemExit(1)"), said)
+    assert said == [f"learner ended with status 1 and starts again ({n} of 2)" for n in (1, 2)]
+
+
+def test_all_end_even_those_that_do_not_listen_and_their_children(launch, tmp_path):
+    pid_file = tmp_path / "child"
+    deaf = f"""
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, '-S', '-c', 'import signal, time; signal.signal(15, 1); time.sleep(60)'])
+open({str(pid_file)!r} + '_', 'w').write(str(child.pid))
+os.rename({str(pid_file)!r} + '_', {str(pid_file)!r})
+time.sleep(60)
+"""
+    nodes = launch(sim=deaf, policy=SLEEPS)
+    while not pid_file.exists():
+        time.sleep(0.01)
+    starter.end_all(nodes)
+    assert [node.ended() for node in nodes] == [-signal.SIGKILL, -signal.SIGTERM]
+    child, deadline = int(pid_file.read_text()), time.monotonic() + 2
+    while _runs(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _runs(child)
+
+
+def _runs(pid):
+    """False for a zombie too: nobody may be there to reap an orphan."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_two_sessions_get_different_domains_and_give_them_back(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    with domain.reserved_domain(tmp_path) as first, domain.reserved_domain(tmp_path) as second:
+        assert first != second
+        assert {first, second} <= set(range(1, 101))
+    with domain.reserved_domain(tmp_path) as again:
+        assert again == first
+
+
+def test_a_persons_domain_is_taken(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "42")
+    with domain.reserved_domain(tmp_path) as domain_id:
+        assert domain_id == 42
+
+
+def test_a_machine_full_of_sessions_is_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    monkeypatch.setattr(domain, "DOMAIN_IDS", range(1, 2))
+    with domain.reserved_domain(tmp_path), pytest.raises(ConfigError, match="all 1 ROS domains are taken"):
+        domain.reserved_domain(tmp_path).__enter__()

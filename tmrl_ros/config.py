@@ -1,0 +1,210 @@
+"""One frozen model a node: the only place a setting, its unit, its bounds and its default are written.
+
+Loaded from ROS parameters (dotted names become nested models) or from the same YAML file without ROS. An unknown key, a
+wrong type or an unsafe value raises ConfigError, which names the key.
+"""
+
+import difflib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tmrl_ros.errors import ConfigError
+
+Vector3 = tuple[float, float, float]
+
+
+class Model(BaseModel):
+    """Strict and frozen: extra keys, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Timing(Model):
+    """Facts of time that every node shares."""
+
+    command_hz: int = Field(20, ge=10, le=100, description="ticks of the command stream a second")
+    action_hz: int = Field(10, ge=1, le=50, description="rows of an action chunk a second; divides command_hz")
+    action_horizon: int = Field(16, ge=1, le=64, description="rows in a chunk")
+    execution_horizon: int = Field(8, ge=1, le=64, description="rows that run before the next decision")
+    lockstep: bool = Field(True, description="simulation waits for every node, so a seed gives the same session")
+    real_time: bool = Field(False, description="simulation is paced by the wall clock")
+    lockstep_timeout_s: float = Field(5.0, gt=0, le=60, description="wall time after which a missing answer is a fault")
+
+    @property
+    def waits(self) -> bool:
+        """Whether a tick waits for all that belongs to it; a robot, and a simulation in real time, go on without."""
+        return self.lockstep and not self.real_time
+
+
+class Shift(Model):
+    """What differs between demonstration and deployment, so that a person can see what the base policy meets."""
+
+    camera_bias_m: Vector3 = Field((0.0, 0.0, 0.0), description="added to every observed object position, base frame")
+    start_region_offset_m: Vector3 = Field((0.0, 0.0, 0.0), description="moves the region objects start in")
+    friction_scale: float = Field(1.0, gt=0.1, le=5)
+    mass_scale: float = Field(1.0, gt=0.1, le=10)
+
+
+class Task(Model):
+    name: Literal["pick_cube", "push_cube"] = "pick_cube"
+    episode_s: float = Field(6.0, gt=0, le=120, description="robot time after which an episode is truncated")
+    reset_s: float = Field(4.0, gt=0, le=60, description="robot time of a scripted reset")
+
+
+class NodeConfig(Model):
+    seed: int = Field(0, ge=0)
+    timing: Timing = Timing()
+    task: Task = Task()
+
+
+class SimConfig(NodeConfig):
+    shift: Shift = Shift()
+    render: bool = Field(False, description="publish camera images (EGL)")
+
+
+class PerceptionConfig(NodeConfig):
+    pass
+
+
+class TeleopConfig(NodeConfig):
+    device: Literal["script", "joy"] = "script"
+
+
+class SafetyLimits(Model):
+    """Bounds that no action can widen; defaults from shared facts on the FR3."""
+
+    workspace_min_m: Vector3 = (0.28, -0.35, 0.012)
+    workspace_max_m: Vector3 = (0.75, 0.35, 0.55)
+    tcp_speed_m_s: float = Field(0.25, gt=0, le=1.0)
+    tcp_acceleration_m_s2: float = Field(2.0, gt=0, le=9.0)
+    step_m: float = Field(0.025, gt=0, le=0.1, description="largest TCP motion of one action row, per axis")
+    joint_speed_share: float = Field(1.0, gt=0, le=1.0, description="of the FR3's rectangular joint speed table")
+    joint_acceleration_share: float = Field(0.5, gt=0, le=1.0, description="of 10 rad/s^2")
+    force_hold_n: float = Field(30.0, gt=0, le=100)
+    observation_age_s: float = Field(0.2, gt=0, le=1.0)
+    future_stamp_s: float = Field(0.05, gt=0, le=0.5)
+    command_timeout_s: float = Field(0.15, gt=0, le=1.0, description="silence of a needed source before a hold")
+    faults_before_hold: int = Field(5, ge=1, description="huge actions in a row before a hold; each is clamped")
+
+
+class SupervisorConfig(NodeConfig):
+    mode: Literal["collect", "evaluate", "finetune"] = "finetune"
+    limits: SafetyLimits = SafetyLimits()
+    session_min: float = Field(60.0, gt=0, le=24 * 60, description="robot time of a finetune session, resets included")
+    episodes: int = Field(80, ge=1, description="kept episodes of a collect session, episodes of an evaluation")
+    greedy_share: float = Field(0.5, ge=0, le=1, description="share of training episodes run deterministically")
+    start_stream: int = Field(0, ge=0, description="names an independent stream of start states for the same seed")
+    reset_failures: int = Field(3, ge=1, description="failed resets in a row that end the session")
+    auto_resume_s: float = Field(0.0, ge=0, le=60, description="robot time after which a hold resumes; 0: a person does")
+    autostart: bool = Field(False, description="start the session by itself, once the nodes it needs are there")
+    needs: str = Field("", description="names of nodes to wait for before that, separated by spaces")
+
+
+class BaseConfig(Model):
+    """The frozen flow policy and its pre-training."""
+
+    kind: Literal["csp", "plain"] = "csp"
+    width: int = Field(128, ge=16, le=2048)
+    layers: int = Field(3, ge=1, le=24)
+    euler_steps: int = Field(5, ge=1, le=100)
+    steps: int = Field(4000, ge=1)
+    batch: int = Field(256, ge=1)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    clean_share: float = Field(0.5, ge=0, le=1, description="share of pre-training samples at sigma = 0")
+    schedule: Literal["cosine", "ddpm"] = "cosine"
+    context_scale: float = Field(2.0, gt=0, description="standardised context is multiplied by this")
+
+
+class ActorConfig(Model):
+    """Bounds of the modulation are safety parameters: they bound how far the actor can steer the base."""
+
+    z_max: float = Field(1.5, ge=0, le=3)
+    z_chunk: bool = Field(False, description="one z per row of the chunk rather than one repeated")
+    learn_sigma: bool = Field(True, description="false keeps sigma at sigma_start")
+    sigma_max: float = Field(0.3, ge=0, le=1)
+    sigma_start: float = Field(0.15, ge=0, le=1, description="where the sigma head starts, or its fixed value")
+    candidates: int = Field(8, ge=1, le=256, description="samples of which the critics pick the best when greedy")
+    width: int = Field(128, ge=16, le=2048)
+
+
+class SacConfig(Model):
+    """Soft actor-critic over (z, sigma), one action a decision."""
+
+    discount: float = Field(0.97, gt=0, lt=1, description="per decision")
+    critics: int = Field(2, ge=2, le=20, description="ensemble, minimum over all")
+    batch: int = Field(128, ge=2)
+    learning_rate: float = Field(1e-3, gt=0, le=0.1)
+    polyak: float = Field(0.01, gt=0, le=1)
+    updates_per_decision: int = Field(15, ge=1, le=1000)
+    actor_period: int = Field(2, ge=1, description="critic updates an actor update")
+    target_entropy: float = Field(-0.7, le=0, description="per modulation dimension, nats")
+    temperature: float = Field(0.1, gt=0, description="start value, one for each head")
+    success_share: float = Field(0.5, ge=0, lt=1, description="of each batch, drawn from successful episodes")
+    warmup_episodes: int = Field(10, ge=0, description="episodes before the first update, z ~ N(0, I)")
+    capacity: int = Field(100_000, ge=100, description="decisions in the replay ring")
+
+
+class Versions(Model):
+    """How actor versions travel; in lockstep their age is exact, so that a seed gives one session."""
+
+    period: int = Field(4, ge=1, description="decisions an actor version")
+    lag: int = Field(4, ge=0, description="lockstep: age in decisions of the actor in use, so that learning overlaps acting")
+
+
+class SteeringConfig(NodeConfig):
+    """What policy and learner must agree on."""
+
+    method: Literal["base", "tmrl", "dsrl"] = "tmrl"
+    base: str = Field("", description="folder of the pre-trained base policy")
+    modulation: ActorConfig = ActorConfig()
+    versions: Versions = Versions()
+
+
+class PolicyConfig(SteeringConfig):
+    actor: str = Field("", description="folder of an actor checkpoint; empty: the prior, z ~ N(0, I)")
+    wait_for_learner: bool = Field(False, description="lockstep: act with exactly the actor version that is due")
+
+
+class LearnerConfig(SteeringConfig):
+    sac: SacConfig = SacConfig()
+    checkpoint: str = Field("", description="folder for checkpoints; the newest valid one there is resumed")
+    checkpoint_episodes: int = Field(10, ge=1, description="episodes a checkpoint")
+
+
+class RecorderConfig(NodeConfig):
+    bag: str = Field("", description="folder of the MCAP bag to write")
+    topics: tuple[str, ...] = Field(
+        (
+            "observation",
+            "action_chunk",
+            "decision",
+            "episode_event",
+            "session_status",
+            "actor_update",
+            "joy",
+            "joint_trajectory_controller/joint_trajectory",
+        ),
+        description="names from nodes/topics.py; a session can be rebuilt from the first six",
+    )
+
+
+def validate(model, values: dict[str, Any]):
+    """Build `model` from nested `values`, or raise ConfigError naming each bad key, its value and what is valid."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_sentence(model, entry) for entry in error.errors())) from None
+
+
+def _sentence(model, entry) -> str:
+    *path, last = entry["loc"] or ("",)
+    name = ".".join(str(part) for part in entry["loc"])
+    if entry["type"] != "extra_forbidden":
+        return f"{model.__name__}: {name} = {entry['input']!r}: {entry['msg']}"
+    for part in path:
+        model = model.model_fields[part].annotation
+    known = sorted(model.model_fields)
+    near = difflib.get_close_matches(str(last), known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
+    return f"{name} is not a parameter of {model.__name__}; {hint}"

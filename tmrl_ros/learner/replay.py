@@ -1,0 +1,54 @@
+"""Replay ring of decisions. Each row is whole: both observations, so nothing is ever read across an episode's end."""
+
+import numpy as np
+
+FIELDS = ("features", "u", "reward", "next_features", "bootstrap")
+
+
+class Replay:
+    """Ring of `capacity` decisions; remembers which belong to successful episodes for balanced batches."""
+
+    def __init__(self, capacity: int, feature_dim: int, modulation_dim: int):
+        self.capacity, self.count = capacity, 0  # count of rows ever added
+        dims = {"features": feature_dim, "u": modulation_dim, "reward": 0, "next_features": feature_dim, "bootstrap": 0}
+        self.rows = {name: np.zeros((capacity, dim) if dim else capacity, np.float32) for name, dim in dims.items()}
+        self.episode = np.full(capacity, -1, np.int64)
+        self.successful = np.zeros(capacity, bool)
+
+    def __len__(self) -> int:
+        return min(self.count, self.capacity)
+
+    def add(self, episode: int, success: bool, **row: np.ndarray) -> None:
+        """Store one decision; `success` on an episode's last row marks all of that episode as successful."""
+        bad = [name for name in FIELDS if not np.isfinite(row[name]).all()]
+        if bad:
+            raise ValueError(f"replay refuses a decision of episode {episode}: {', '.join(bad)} not finite")
+        at = self.count % self.capacity
+        for name in FIELDS:
+            self.rows[name][at] = row[name]
+        self.episode[at], self.successful[at] = episode, False
+        self.count += 1
+        if success:
+            self.successful[self.episode == episode] = True
+
+    def sample(self, rng: np.random.Generator, batch: int, success_share: float) -> dict[str, np.ndarray]:
+        """A batch of rows; `success_share` of it from successful episodes as soon as there are any."""
+        at = rng.integers(len(self), size=batch)
+        good = np.flatnonzero(self.successful[: len(self)])
+        if len(good):
+            n = round(batch * success_share)
+            at[:n] = good[rng.integers(len(good), size=n)]
+        return {name: values[at] for name, values in self.rows.items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything needed to continue, as arrays; trimmed to what is used."""
+        n = len(self)
+        rows = {name: values[:n] for name, values in self.rows.items()}
+        return {**rows, "episode": self.episode[:n], "successful": self.successful[:n], "count": np.array([self.count])}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Continue from what `state` returned."""
+        n = len(state["reward"])
+        for name in FIELDS:
+            self.rows[name][:n] = state[name]
+        self.episode[:n], self.successful[:n], self.count = state["episode"], state["successful"], int(state["count"][0])

@@ -1,0 +1,104 @@
+"""The CSP policy server: answers each DecisionRequest with an ActionChunk from the observation it names.
+
+In lockstep it acts with exactly the actor version that is due (policy/versions.py). A learner that is silent for longer
+than lockstep_timeout_s is not waited for again until it publishes: the robot goes on with stale weights.
+"""
+
+from pathlib import Path
+
+import torch
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from tmrl_ros.config import PolicyConfig
+from tmrl_ros.errors import TmrlError
+from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.policy.server import PolicyServer
+from tmrl_ros.policy.versions import ActorVersions
+from tmrl_ros.types import DecisionRequest, Observation
+
+KEPT_OBSERVATIONS = 50
+
+
+class Policy(Node):
+    def __init__(self):
+        super().__init__("policy", **runtime.NODE_OPTIONS)
+        torch.set_num_threads(1)
+        self.config = runtime.config_of(self, PolicyConfig)
+        self.server = PolicyServer(self.config, BasePolicy.load(Path(self.config.base)))
+        self.versions = ActorVersions(self.config.versions)
+        self.learner_alive = self.config.wait_for_learner
+        self.observations: dict[int, Observation] = {}
+        self.request: DecisionRequest | None = None
+        self.chunks = topics.ACTION_CHUNK.publisher(self)
+        topics.OBSERVATION.subscribe(self, self._on_observation)
+        topics.DECISION_REQUEST.subscribe(self, self._on_request)
+        topics.ACTOR_UPDATE.subscribe(self, self._on_actor)
+        topics.SAMPLE_POLICY.serve(self, self._on_sample)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.patience = self.create_timer(self.config.timing.lockstep_timeout_s, self._give_up_on_learner, clock=steady)
+        self.patience.cancel()
+
+    def _on_observation(self, message) -> None:
+        observation = convert.from_msg(message)
+        self.observations[observation.stamp_ns] = observation
+        while len(self.observations) > KEPT_OBSERVATIONS:
+            del self.observations[next(iter(self.observations))]
+        self._answer()
+
+    def _on_request(self, message) -> None:
+        self.request = convert.from_msg(message)
+        self._answer()
+
+    def _on_actor(self, message) -> None:
+        self.learner_alive = self.config.wait_for_learner
+        self.versions.offer(message.version, bytes(message.parameters))
+        self._answer()
+
+    def _answer(self) -> None:
+        """Publish the chunk for the open request as soon as its observation and its actor are there."""
+        request = self.request
+        if request is None or request.stamp_ns not in self.observations:
+            return
+        if self.learner_alive and not self.versions.ready(request.decision):
+            if self.patience.is_canceled():
+                self.patience.reset()
+            return
+        self.patience.cancel()
+        self.request = None
+        self._use_actor(request.decision)
+        try:
+            self.chunks.publish(convert.to_msg(self.server.decide(request, self.observations[request.stamp_ns])))
+        except TmrlError as error:  # no chunk is sent: the supervisor's watchdog holds the robot
+            self.get_logger().error(str(error))
+
+    def _use_actor(self, decision: int) -> None:
+        update = self.versions.take(decision) if self.config.wait_for_learner else self.versions.take_newest()
+        if not update or not update[1]:
+            return
+        try:
+            self.server.update_actor(*update)
+        except TmrlError as error:
+            self.get_logger().error(f"actor version {update[0]} is refused, version {self.server.version} stays: {error}")
+
+    def _give_up_on_learner(self) -> None:
+        self.patience.cancel()
+        self.learner_alive = False
+        self.get_logger().warning(f"learner is silent; going on with actor version {self.server.version}")
+        self._answer()
+
+    def _on_sample(self, request, response):
+        """One chunk for the observation in the request; nothing of the session changes."""
+        try:
+            observation = convert.from_msg(request.observation)
+            ask = DecisionRequest(observation.stamp_ns, 0, 0, request.greedy)
+            response.chunk = convert.to_msg(self.server.decide(ask, observation))
+            response.ok = True
+        except TmrlError as error:
+            response.message = str(error)
+        return response
+
+
+def main():
+    runtime.run(Policy)

@@ -1,0 +1,82 @@
+"""Records topics, serialised as they arrive, into an MCAP bag. A subscriber like any other: nothing waits for it.
+
+Messages are stored under the ROS time that they carry, so a lockstep session gives the same bag times on any machine.
+"""
+
+import os
+import struct
+from functools import partial
+
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile
+
+from tmrl_ros.config import RecorderConfig
+from tmrl_ros.data import schema
+from tmrl_ros.data.bag_writer import BagWriter
+from tmrl_ros.errors import ConfigError, DataError
+from tmrl_ros.nodes import runtime, topics
+
+KNOWN = {entry.name: entry for entry in vars(topics).values() if isinstance(entry, topics.Topic)}
+FLUSH_S = 0.5  # wall time: what a kill of this process can cost
+DEPTH = 2000  # messages a topic holds while the disk is slow
+
+
+class Recorder(Node):
+    """Writes what it hears to `bag`."""
+
+    def __init__(self):
+        super().__init__("recorder", **runtime.NODE_OPTIONS)
+        config = runtime.config_of(self, RecorderConfig)
+        unknown = sorted(set(config.topics) - set(KNOWN))
+        if unknown:
+            raise ConfigError(f"topics: {', '.join(unknown)} cannot be recorded; valid: {', '.join(sorted(KNOWN))}")
+        if not config.bag:
+            raise ConfigError("bag is empty; set it to the folder that shall be written")
+        self._bag = BagWriter(config.bag, os.environ.get("ROS_DISTRO", ""))
+        self._stamp_ns = 0
+        for name in config.topics:
+            self._record(KNOWN[name])
+        self.create_timer(FLUSH_S, self._flush, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _record(self, topic: topics.Topic) -> None:
+        type_name = f"{topic.type.__module__.split('.')[0]}/msg/{topic.type.__name__}"
+        latched = topic.qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        name = self.resolve_topic_name(topic.name)
+        self._bag.add_topic(name, type_name, schema.definition(type_name), schema.type_hash(type_name), latched)
+        deep = topic._replace(qos=QoSProfile(depth=DEPTH, durability=topic.qos.durability))
+        deep.subscribe(self, partial(self._on_message, name), raw=True)
+
+    def _on_message(self, name: str, data: bytes) -> None:
+        self._stamp_ns = stamp_of(data) or self._stamp_ns  # without a stamp: that of the message before
+        try:
+            self._bag.write(name, self._stamp_ns, data)
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _flush(self) -> None:
+        try:
+            self._bag.flush()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> DataError:
+        return DataError(f"bag {self._bag.folder} cannot be written ({error.strerror}); make room and start again")
+
+    def close(self) -> None:
+        """Called last by runtime.run: the bag gets its index and its final metadata."""
+        try:
+            self._bag.close()
+        except OSError as error:  # said once already, if it is why the node ends
+            self.get_logger().error(str(self._cannot_write(error)))
+
+
+def stamp_of(data: bytes) -> int:
+    """ROS time in ns of a serialised message that begins with a Header or a Time, as all of topics.py do."""
+    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return seconds * 10**9 + nanoseconds
+
+
+def main() -> None:
+    runtime.run(Recorder)

@@ -1,0 +1,303 @@
+"""The sole publisher of robot commands: joins what belongs to a tick, steps the SupervisorCore, publishes the outcome.
+
+In lockstep a tick waits for its parts and answers, and silence beyond `lockstep_timeout_s` holds. On a robot, or with
+`real_time`, joint states thinned to `command_hz` make the ticks and nothing is waited for.
+"""
+
+import time
+from functools import partial
+
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.node import Node
+
+from tmrl_msgs.srv import ResetObjects
+from tmrl_ros.config import SupervisorConfig
+from tmrl_ros.errors import ActionError, DataError, TmrlError
+from tmrl_ros.nodes import convert, diagnostics, runtime, topics
+from tmrl_ros.supervisor.core import SupervisorCore, tick_number
+from tmrl_ros.supervisor.watchdog import Watchdog
+from tmrl_ros.types import Decision, DecisionRequest, Mode, ResetRequest, SessionState
+
+STATUS_S = 0.5  # of robot time between two statuses where nothing changes
+WATCH_S, LOOK_S = 0.02, 1.0  # of wall time: deadlines; who else is there
+SETTLE_S = 0.5  # of wall time from when everyone is there to the start: discovery goes both ways
+PARTS = {"gripper": topics.GRIPPER_STATES, "wrench": topics.WRENCH, "task_state": topics.TASK_STATE, "joy": topics.JOY}
+
+
+class Supervisor(Node):
+    def __init__(self):
+        super().__init__("supervisor", **runtime.NODE_OPTIONS)
+        self.config = runtime.config_of(self, SupervisorConfig)
+        self.core = SupervisorCore(self.config)
+        self._timing, self._watchdog = self.config.timing, Watchdog()
+        self._arm, self._parts, self._done_ns = None, {}, -1  # messages of the newest tick; the last tick commanded
+        self._open = ""  # what the tick in hand waits for, once the core has it
+        self._reset_future, self._status, self._there_since_s = None, None, None
+        self._trajectory = None  # advertised when the session may start: a simulation begins with it
+        self._advertise()
+        self._listen()
+        self._serve()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(WATCH_S, self._watch, clock=steady)
+        self.create_timer(LOOK_S, self._look, clock=steady)
+
+    def _advertise(self):
+        self._diagnostics = diagnostics.Diagnostics(self)
+        self._gripper = topics.GRIPPER_COMMAND.publisher(self)
+        self._requests = topics.DECISION_REQUEST.publisher(self)
+        self._decisions = topics.DECISION.publisher(self)
+        self._events = topics.EPISODE_EVENT.publisher(self)
+        self._statuses = topics.SESSION_STATUS.publisher(self)
+        if not self.config.autostart:
+            self._trajectory = topics.TRAJECTORY.publisher(self)
+
+    def _listen(self):
+        topics.JOINT_STATES.subscribe(self, self._on_arm)
+        topics.ACTION_CHUNK.subscribe(self, self._on_chunk)
+        for name, topic in PARTS.items():
+            if name != "joy" or self.core.runner.source == Mode.TELEOP:
+                topic.subscribe(self, partial(self._on_part, name))
+        self._reset_client = topics.RESET_OBJECTS.client(self)
+
+    def _serve(self):
+        end = partial(self.core.end, "the operator ended it")
+        for service, work in ((topics.START_SESSION, self.core.start), (topics.END_SESSION, end)):
+            service.serve(self, partial(self._on_trigger, work))
+        topics.RESUME.serve(self, partial(self._on_trigger, self.core.resume))
+        topics.LABEL_EPISODE.serve(self, self._on_label)
+
+    # ---- what comes in ----
+
+    def _on_arm(self, message):
+        stamp_ns = convert.stamp_of(message)
+        if self._timing.waits:
+            if stamp_ns <= self._done_ns:
+                return
+        else:
+            self._expect("franka/joint_states")
+            if self._arm and tick_number(stamp_ns, self._timing) == tick_number(self._now_ns, self._timing):
+                return
+        self._arm = message
+        for name in self._missing():
+            self._expect(name)
+        self._step_if_joined()
+
+    def _on_part(self, name, message):
+        self._parts[name] = message
+        self._watchdog.arrived(name)
+        if self._timing.waits:
+            self._step_if_joined()
+
+    def _on_chunk(self, message):
+        self._diagnostics.heard("action_chunk")
+        try:
+            chunk = convert.from_msg(message)
+        except ActionError as error:
+            self.core.hold(str(error))
+        else:
+            self._offer(chunk)
+        if not self.core.awaits_chunk:
+            self._answered("action_chunk")
+
+    def _offer(self, chunk):
+        try:
+            self.core.offer(chunk)
+        except ActionError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
+
+    def _on_objects(self, future):
+        if future is not self._reset_future:
+            return  # the answer to a reset that was given up
+        response = future.result()
+        if not response.ok:
+            self.get_logger().error(f"reset_objects: {response.message}")
+        self.core.objects_reset(response.ok)
+        self._answered("reset_objects")
+
+    def _on_trigger(self, work, _, response):
+        try:
+            work()
+            response.success = True
+        except TmrlError as error:
+            response.message = str(error)
+        self._publish_status()
+        return response
+
+    def _on_label(self, request, response):
+        try:
+            self.core.label(request.episode, request.success)
+            response.ok = True
+        except TmrlError as error:
+            response.message = str(error)
+        return response
+
+    # ---- a tick ----
+
+    @property
+    def _now_ns(self) -> int:
+        return convert.stamp_of(self._arm)
+
+    @property
+    def _observing(self) -> bool:
+        ratio = self._timing.command_hz // self._timing.action_hz
+        return tick_number(self._now_ns, self._timing) % ratio == 0
+
+    def _missing(self) -> list[str]:
+        """Parts of this tick that are not there, where it waits for them."""
+        if not self._timing.waits or not self._observing:
+            return []
+        names = ["gripper", "wrench", "task_state", *(["joy"] if self.core.runner.source == Mode.TELEOP else [])]
+        return [n for n in names if n not in self._parts or convert.stamp_of(self._parts[n]) != self._now_ns]
+
+    def _step_if_joined(self):
+        if self._arm and not self._open and self._now_ns > self._done_ns and self._trajectory and not self._missing():
+            self._step()
+
+    def _step(self):
+        try:
+            robot = convert.robot_state_from(self._arm, self._parts["gripper"], self._parts["wrench"])
+            task, teleop = self._part("task_state"), self._part("joy")
+        except KeyError as name:
+            return self.get_logger().warning(f"nothing heard from {name} yet", throttle_duration_sec=5.0)
+        except (ActionError, DataError) as error:
+            return self._refuse_tick(error)
+        need = self.core.tick(robot, task, teleop)
+        if isinstance(need, DecisionRequest):
+            self._requests.publish(convert.to_msg(need))
+            self._await("action_chunk")
+        elif isinstance(need, ResetRequest):
+            self._reset_future = self._reset_client.call_async(
+                ResetObjects.Request(stream=need.stream, episode=need.episode)
+            )
+            self._await("reset_objects")
+            self._reset_future.add_done_callback(self._on_objects)
+        if not self._open:
+            self._command()
+        return None
+
+    def _part(self, name):
+        """The record of a part that belongs to this tick, or None; where nothing is waited for, of a recent one."""
+        message = self._parts.get(name)
+        if message is None or not self._observing:
+            return None
+        age_s = (self._now_ns - convert.stamp_of(message)) * 1e-9
+        return convert.from_msg(message) if self._timing.waits or age_s <= 0.2 else None
+
+    def _refuse_tick(self, error):
+        """A state that cannot be read holds; the arm runs out its last window."""
+        self.get_logger().error(str(error), throttle_duration_sec=1.0)
+        self.core.hold(str(error))
+        self._done_ns = self._now_ns
+        self._report()
+
+    def _await(self, source):
+        self._expect(source)
+        self._open = source if self._timing.waits else ""
+
+    def _answered(self, source):
+        self._watchdog.arrived(source)
+        if self._open == source:
+            self._open = ""
+            self._command()
+
+    def _command(self):
+        window, width_m = self.core.command()
+        self._done_ns = self._now_ns
+        self._report()
+        if self._observing:
+            self._gripper.publish(convert.width_msg(window.stamp_ns, width_m))
+        self._trajectory.publish(convert.to_msg(window))
+        self._diagnostics.heard("command")
+        if self.core.state == SessionState.ENDED:
+            self._leave()
+
+    # ---- what goes out besides ----
+
+    def _report(self):
+        for record in self.core.drain():
+            publisher = self._decisions if isinstance(record, Decision) else self._events
+            publisher.publish(convert.to_msg(record))
+        self._publish_status()
+
+    def _publish_status(self):
+        new, old = self.core.status(), self._status
+        if old and new.robot_time_s - old.robot_time_s < STATUS_S:
+            changed = (new.state, new.mode, new.reason, new.episodes) != (old.state, old.mode, old.reason, old.episodes)
+            if not changed:
+                return
+        self._status = new
+        self._statuses.publish(convert.to_msg(new))
+        if new.reason and (not old or new.reason != old.reason):
+            if new.state == SessionState.ENDED:
+                self.get_logger().info(f"the session ended: {new.reason}")
+            else:
+                self.get_logger().warning(f"{new.mode.name}: {new.reason}")
+
+    def _leave(self):
+        """The session is over: see that everyone has the last records, then end the process."""
+        for publisher in (self._decisions, self._events, self._statuses):
+            publisher.wait_for_all_acked(Duration(seconds=2))
+        raise SystemExit(0)
+
+    # ---- wall time ----
+
+    def _expect(self, source):
+        limit_s = self._timing.lockstep_timeout_s if self._timing.waits else self.config.limits.command_timeout_s
+        self._watchdog.expect(source, time.monotonic(), limit_s)
+
+    def _watch(self):
+        if self._trajectory is None:
+            self._start_when_all_are_there()
+        for source in self._watchdog.overdue(time.monotonic()):
+            self.core.silence(source)
+            self._report()
+            if self._open == source:
+                self._answered(source)
+            elif self._timing.waits and self._arm and not self._open and self._now_ns > self._done_ns:
+                self._step()
+
+    def _look(self):
+        """A second publisher of commands is a fault of the set-up that no arbiter can settle: stand still."""
+        if self._trajectory and self.count_publishers(topics.TRAJECTORY.name) > 1 and not self.core.arbiter.latched:
+            self.core.hold(f"another node publishes on {topics.TRAJECTORY.name}; stop it")
+            self._report()
+        status = self.core.status()
+        level = {Mode.FAULT: diagnostics.ERROR, Mode.HOLD: diagnostics.WARN}.get(status.mode, diagnostics.OK)
+        said = status.reason or f"{status.state.name.lower()}, {status.mode.name}"
+        self._diagnostics.say(level if status.reason else diagnostics.OK, said)
+
+    def _start_when_all_are_there(self):
+        if not self._all_there():
+            self._there_since_s = None
+            return
+        now_s = time.monotonic()
+        self._there_since_s = self._there_since_s or now_s
+        if now_s - self._there_since_s >= SETTLE_S:
+            self.core.start()
+            self._trajectory = topics.TRAJECTORY.publisher(self)
+
+    def _all_there(self) -> bool:
+        """Every needed node listens, the simulation hears and places objects, and someone decides."""
+        for name in self.config.needs.split():
+            if not self._listens(name):
+                return False
+        decides = topics.JOY if self.core.runner.source == Mode.TELEOP else topics.ACTION_CHUNK
+        return (
+            self.count_publishers(decides.name) > 0
+            and self.count_subscribers(topics.TRAJECTORY.name) > 0
+            and self._gripper.get_subscription_count() > 0
+            and self._reset_client.service_is_ready()
+        )
+
+    def _listens(self, name) -> bool:
+        """Whether a node of this name has subscribed to anything of the session."""
+        try:
+            heard = self.get_subscriber_names_and_types_by_node(name, self.get_namespace())
+        except RuntimeError:  # rclpy's NodeNameNonExistentError: not there yet
+            return False
+        return any(kinds[0].startswith(("tmrl_msgs/", "sensor_msgs/", "geometry_msgs/")) for _, kinds in heard)
+
+
+def main():
+    runtime.run(Supervisor)

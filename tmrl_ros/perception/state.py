@@ -1,0 +1,21 @@
+"""The low-dimensional observation: what a policy sees when objects arrive as positions."""
+
+import numpy as np
+
+from tmrl_ros.types import Observation
+
+# (name, size, unit) in the order of Observation.state; positions in the base frame.
+STATE_LAYOUT = (
+    ("tcp_position", 3, "m"),
+    ("gripper_width", 1, "m"),
+    ("object_position", 3, "m"),  # the first object, as the camera reports it
+    ("tcp_position_error", 3, "m"),  # desired less measured: tells of contact
+)
+STATE_DIM = sum(size for _, size, _ in STATE_LAYOUT)
+
+
+def state_observation(stamp_ns, tcp_position, width_m, objects, desired_tcp_position) -> Observation:
+    """Observation with state float32 [10] as in STATE_LAYOUT; objects [n, 3], n >= 1."""
+    error = np.asarray(desired_tcp_position) - tcp_position
+    state = np.concatenate([tcp_position, [width_m], np.asarray(objects)[0], error]).astype(np.float32)
+    return Observation(stamp_ns, state)

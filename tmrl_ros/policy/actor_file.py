@@ -1,0 +1,51 @@
+"""Actor and critics as they travel: named tensors in safetensors, over the wire and in a checkpoint folder."""
+
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor, nn
+
+from tmrl_ros.config import ActorConfig, validate
+from tmrl_ros.errors import DataError
+from tmrl_ros.policy.actor import Actor, Critic
+from tmrl_ros.policy.checkpoint import read_checkpoint
+
+FORMAT = "tmrl_actor/1"
+
+
+def actor_tensors(actor: Actor, critic: Critic) -> dict[str, Tensor]:
+    """Named tensors of both networks."""
+    modules = {"actor": actor, "critic": critic}
+    return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
+
+
+def build_actor(tensors: dict[str, Tensor], feature_dim: int, z_dim: int, config: ActorConfig) -> tuple[Actor, Critic]:
+    """Frozen networks from named tensors; raises DataError if their shapes do not fit the modulation's configuration."""
+    actor = Actor(feature_dim, z_dim, config)
+    try:
+        members = len(tensors["critic.weights.0"])
+        critic = Critic(members, feature_dim, actor.dim, config.width)
+        for name, module in (("actor", actor), ("critic", critic)):
+            module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+    except (KeyError, RuntimeError) as error:
+        raise DataError(f"actor does not fit the modulation settings ({str(error).splitlines()[-1].strip()}); "
+                        "use the settings it was trained with") from None
+    return _frozen(actor), _frozen(critic)
+
+
+def parse_actor(data: bytes) -> dict[str, Tensor]:
+    """Named tensors from the bytes of an ActorUpdate; raises DataError if they are not safetensors."""
+    try:
+        return safetensors.torch.load(data)
+    except Exception as error:  # the library raises its own type, and others for short input
+        raise DataError(f"actor update of {len(data)} bytes is not safetensors: {error}") from None
+
+
+def load_actor(folder: Path, feature_dim: int, z_dim: int) -> tuple[Actor, Critic, int]:
+    """Networks and version from a checkpoint folder; its own modulation settings hold."""
+    tensors, meta = read_checkpoint(folder, FORMAT)
+    return *build_actor(tensors, feature_dim, z_dim, validate(ActorConfig, meta["modulation"])), meta["version"]
+
+
+def _frozen(module: nn.Module) -> nn.Module:
+    return module.eval().requires_grad_(False)

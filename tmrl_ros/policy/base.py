@@ -1,0 +1,91 @@
+"""The base policy: a flow-matching chunk policy, pre-trained with or without context smoothing, frozen afterwards.
+
+Flow time: tau = 1 is noise, tau = 0 the action; x_tau = tau n + (1 - tau) a; the network learns v = n - a (arXiv 2605.12236).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tmrl_ros.config import BaseConfig, validate
+from tmrl_ros.errors import DataError
+from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
+from tmrl_ros.policy.flow import VelocityNetwork
+from tmrl_ros.policy.schedule import smooth
+
+FORMAT = "tmrl_base_policy/1"
+
+
+class BasePolicy(nn.Module):
+    """Chunks of `horizon` rows of `action_dim` from states of `state_dim`; normalisation travels with the weights."""
+
+    def __init__(self, config: BaseConfig, state_dim: int, action_dim: int, horizon: int):
+        super().__init__()
+        self.config, self.state_dim, self.action_dim, self.horizon = config, state_dim, action_dim, horizon
+        self.net = VelocityNetwork(horizon * action_dim, state_dim, config.width, config.layers)
+        for name, dim in (("state", state_dim), ("action", action_dim)):
+            self.register_buffer(f"{name}_mean", torch.zeros(dim))
+            self.register_buffer(f"{name}_std", torch.ones(dim))
+
+    def fit_normalisation(self, states: np.ndarray, actions: np.ndarray) -> None:
+        """Take means and standard deviations from `states` [n, state_dim] and `actions` [n, horizon, action_dim]."""
+        rows = actions.reshape(-1, self.action_dim)
+        for name, values in (("state", states), ("action", rows)):
+            getattr(self, f"{name}_mean").copy_(torch.as_tensor(values.mean(0)))
+            getattr(self, f"{name}_std").copy_(torch.as_tensor(values.std(0).clip(1e-3)))
+
+    def features(self, state: Tensor) -> Tensor:
+        """Standardised state [n, state_dim]; clipped, so that a far outlier cannot saturate what comes after."""
+        return ((state - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
+
+    def context(self, state: Tensor) -> Tensor:
+        """What smoothing corrupts: the standardised state, scaled up so that noise of one std does not drown it at once."""
+        return self.config.context_scale * self.features(state)
+
+    def loss(self, state: Tensor, chunk: Tensor) -> tuple[Tensor, dict]:
+        """Flow-matching loss over `state` [n, state_dim] and `chunk` [n, horizon, action_dim], each with its own (tau, sigma)."""
+        n = len(state)
+        action = ((chunk - self.action_mean) / self.action_std).flatten(1)
+        noise, tau = torch.randn_like(action), torch.rand(n)
+        sigma = torch.rand(n) * (torch.rand(n) >= self.config.clean_share)
+        if self.config.kind == "plain":
+            sigma = torch.zeros(n)
+        context = self.context(state)
+        context = smooth(context, sigma, torch.randn_like(context), self.config.schedule)
+        x = tau[:, None] * noise + (1 - tau[:, None]) * action
+        error = (self.net(x, tau, context, sigma) - (noise - action)).square().mean(1)
+        return error.mean(), {"pretrain/loss": error.mean().detach()}
+
+    @torch.no_grad()
+    def sample(self, state: Tensor, z: Tensor, sigma: Tensor, context_noise: Tensor | None = None) -> Tensor:
+        """Integrate the flow from `z` [n, horizon, action_dim] under the context smoothed by `sigma` [n].
+
+        Without `context_noise` [n, state_dim] the context is attenuated only: random context noise at run time acts as
+        action noise. Returns actions [n, horizon, action_dim] in action units.
+        """
+        context = smooth(self.context(state), sigma, context_noise, self.config.schedule)
+        x, steps = z.flatten(1), self.config.euler_steps
+        for k in range(steps):
+            tau = torch.full((len(x),), 1.0 - k / steps)
+            x = x - self.net(x, tau, context, sigma) / steps
+        chunk = x.view(-1, self.horizon, self.action_dim)
+        return chunk * self.action_std + self.action_mean
+
+    def save(self, folder: Path, meta: dict) -> None:
+        """Write weights and description atomically; `meta` says what it was trained on."""
+        shape = {"state_dim": self.state_dim, "action_dim": self.action_dim, "horizon": self.horizon}
+        write_checkpoint(folder, self.state_dict(), {"format": FORMAT, "config": self.config.model_dump(), **shape, **meta})
+
+    @classmethod
+    def load(cls, folder: Path) -> "BasePolicy":
+        """Read a frozen policy; raises DataError if the folder is missing, damaged or of another format."""
+        tensors, meta = read_checkpoint(folder, FORMAT)
+        policy = cls(validate(BaseConfig, meta["config"]), meta["state_dim"], meta["action_dim"], meta["horizon"])
+        try:
+            policy.load_state_dict(tensors)
+        except RuntimeError as error:
+            first = str(error).splitlines()[-1].strip()
+            raise DataError(f"{folder}: weights do not fit their description ({first}); pre-train again") from None
+        return policy.eval().requires_grad_(False)

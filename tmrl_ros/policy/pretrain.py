@@ -1,0 +1,36 @@
+"""Pre-training of the base policy from demonstration chunks."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from tmrl_ros.config import BaseConfig
+from tmrl_ros.policy.base import BasePolicy
+
+EMA_DECAY = 0.999  # averaged weights sample visibly smoother chunks than the last iterate
+
+
+def pretrain(
+    states: np.ndarray, chunks: np.ndarray, config: BaseConfig, seed: int, progress: Callable[[int, dict], None] = lambda *_: None
+) -> BasePolicy:
+    """Fit a policy to `states` [n, state_dim] and `chunks` [n, horizon, action_dim]; calls `progress(update_step, info)`."""
+    torch.manual_seed(seed)
+    policy = BasePolicy(config, states.shape[1], chunks.shape[2], chunks.shape[1])
+    policy.fit_normalisation(states, chunks)
+    states, chunks = (torch.as_tensor(x, dtype=torch.float32) for x in (states, chunks))
+    optimiser = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=0.05)
+    average = {name: value.clone() for name, value in policy.state_dict().items()}
+    for step in range(config.steps):
+        rows = torch.randint(len(states), (config.batch,))
+        loss, info = policy.loss(states[rows], chunks[rows])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        torch._foreach_lerp_(list(average.values()), list(policy.state_dict().values()), 1 - min(EMA_DECAY, step / (step + 10)))
+        progress(step + 1, info)
+    policy.load_state_dict(average)
+    return policy.eval().requires_grad_(False)

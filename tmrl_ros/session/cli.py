@@ -1,0 +1,108 @@
+"""The `tmrl` command. Expected failures are one sentence on stderr and exit status 2."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tmrl_ros import __version__
+from tmrl_ros.errors import TmrlError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="One hour at a Franka, simulated or real.")
+INTERRUPTED = 130
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None: ...
+
+
+@app.command()
+def demo(
+    task: Annotated[Literal["pick_cube", "push_cube"], typer.Option(help="What the robot learns.")] = "pick_cube",
+    method: Annotated[Literal["tmrl", "dsrl"], typer.Option(help="How it learns.")] = "tmrl",
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes of fine-tuning, resets included.")] = 60.0,
+    bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 5.0,
+    demos: Annotated[int, typer.Option(min=1, help="Demonstrations to collect.")] = 80,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of each evaluation.")] = 100,
+    name: Annotated[str, typer.Option(help="Folder under runs/; empty: after task, method and seed.")] = "",
+) -> None:
+    """Collect, pre-train, evaluate, fine-tune for a simulated robot-hour, evaluate, report."""
+    from tmrl_ros.session import demo as story
+
+    story.run(
+        task=task,
+        method=method,
+        seed=seed,
+        minutes=minutes,
+        bias_cm=bias_cm,
+        demos=demos,
+        episodes=episodes,
+        name=name or f"{task}_{method}_{seed}",
+    )
+
+
+@app.command()
+def up(
+    kind: Annotated[Literal["collect", "evaluate", "finetune"], typer.Argument(help="Which session.")],
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[NAME:=VALUE]...")] = None,
+) -> None:
+    """Start a session's nodes as processes, as `ros2 launch tmrl_ros KIND.launch.py` does, with the same arguments."""
+    from tmrl_ros.session import graph, starter
+    from tmrl_ros.session.arguments import parse
+    from tmrl_ros.session.progress import SessionProgress
+
+    options = parse(arguments or [])
+    specs = graph.build(kind, options)
+    with SessionProgress(kind, options) as progress:
+        status = starter.run_session(specs, Path(options.run_dir), progress, progress.say, options.namespace)
+    raise typer.Exit(status)
+
+
+@app.command()
+def pretrain(
+    demos: Annotated[Path, typer.Argument(help="Demonstration store.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the base policy.")],
+    params_file: Annotated[str, typer.Option(help="Parameter file; its `base` section holds the settings.")] = "",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Train the base policy on demonstrations."""
+    from tmrl_ros.session import pretrain as stage
+
+    stage.run(demos, out, seed=seed)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Write a run's report again."""
+    from tmrl_ros.session.report import write_report
+
+    print(write_report(run))
+
+
+def main() -> None:
+    """Console script."""
+    try:
+        status = app(standalone_mode=False)
+    except TmrlError as error:
+        print(f"tmrl: {error}", file=sys.stderr)
+        status = 2
+    except typer.TyperException as error:
+        print(f"tmrl: {error.format_message()}", file=sys.stderr)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    sys.exit(status or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""The one description of the node graphs: which nodes a session has, and with which parameters.
+
+`session/launching.py` turns it into launch_ros actions, `session/starter.py` into supervised processes.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from tmrl_ros import config
+from tmrl_ros.config import Model, validate
+from tmrl_ros.errors import ConfigError
+from tmrl_ros.parameters import merged, nested, read_parameters
+
+Kind = Literal["collect", "evaluate", "finetune"]
+
+MODELS = {
+    "sim": config.SimConfig,
+    "perception": config.PerceptionConfig,
+    "policy": config.PolicyConfig,
+    "supervisor": config.SupervisorConfig,
+    "learner": config.LearnerConfig,
+    "recorder": config.RecorderConfig,
+    "teleop": config.TeleopConfig,
+}
+LEARNER_RESTARTS = 3
+KNOCK_DIRECTION = (-0.7071, 0.7071, 0.0)  # of the knocked camera's error, base frame, unit length
+
+
+class SessionOptions(Model):
+    """Arguments of `ros2 launch tmrl_ros <kind>.launch.py` and of `tmrl up <kind>`, both as name:=value."""
+
+    sim: bool = Field(True, description="simulate the robot; false: a real one, see robot_ip")
+    robot_ip: str = Field("", description="address of the robot; starts franka_bringup (launch only)")
+    use_fake_hardware: bool = Field(False, description="franka_bringup without a robot")
+    namespace: str = Field("", description="ROS namespace of every node")
+    params_file: str = Field("", description="parameter file; empty: config/sim.yaml or config/real.yaml")
+    use_sim_time: bool = Field(
+        False, description="nodes follow /clock; none has to, because data carries its own stamps"
+    )
+    run_dir: str = Field("runs/session", description="folder for the bag, checkpoints, logs and resolved parameters")
+    task: Literal["pick_cube", "push_cube"] = Field("pick_cube", description="what the robot learns")
+    method: Literal["base", "tmrl", "dsrl"] = Field("tmrl", description="how it learns; base: not at all")
+    seed: int = Field(0, ge=0, description="of start states, exploration and learning")
+    minutes: float = Field(60.0, gt=0, le=24 * 60, description="robot time of a finetune session, resets included")
+    episodes: int = Field(80, ge=1, description="episodes of a collect or evaluate session")
+    start_stream: int = Field(0, ge=0, description="independent stream of start states for the same seed")
+    base: str = Field("", description="folder of the pre-trained base policy")
+    actor: str = Field("", description="folder of an actor checkpoint to act with; empty: the base alone")
+    bias_cm: float = Field(0.0, ge=0, le=20, description="the knocked camera: error of every perceived position")
+    real_time: bool = Field(False, description="pace the simulation by the wall clock")
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: `name` is its ROS name, its executable and its module in tmrl_ros.nodes."""
+
+    name: str
+    parameters: dict[str, Any] = field(hash=False)  # complete and validated, nested
+    use_sim_time: bool = False
+    restarts: int = 0  # how often it may die before the session ends
+
+
+def node_names(kind: Kind, options: SessionOptions) -> list[str]:
+    """Names in starting order."""
+    names = ["sim"] if options.sim else []
+    names += ["perception", "recorder"]
+    names += {"collect": ["teleop"], "evaluate": ["policy"], "finetune": ["policy", "learner"]}[kind]
+    return [*names, "supervisor"]
+
+
+def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, Any]] | None = None) -> list[NodeSpec]:
+    """The graph of a session: the file's parameters, then the options, then `overrides` by node name, validated.
+
+    Raises ConfigError that names a key which no node has or a value that is unsafe.
+    """
+    if kind == "finetune" and options.method == "base":
+        raise ConfigError("method base does not learn; finetune with tmrl or dsrl")
+    parameters = read_parameters(parameters_file(options), MODELS)
+    derived = _derived(kind, options)
+    specs = []
+    for name in node_names(kind, options):
+        values = merged(merged(parameters[name], nested(derived[name])), nested((overrides or {}).get(name, {})))
+        model = validate(MODELS[name], values)
+        restarts = LEARNER_RESTARTS if name == "learner" else 0
+        specs.append(NodeSpec(name, model.model_dump(mode="json"), options.use_sim_time and name != "sim", restarts))
+    return specs
+
+
+def parameters_file(options: SessionOptions) -> Path:
+    """The file that was asked for, or the deployment's own: in the source tree, or where colcon installed it."""
+    if options.params_file:
+        return Path(options.params_file)
+    name = "sim.yaml" if options.sim else "real.yaml"
+    here = Path(__file__).resolve()
+    places = [here.parents[2] / "config", *(parent / "share/tmrl_ros/config" for parent in here.parents)]
+    for place in places:
+        if (place / name).is_file():
+            return place / name
+    raise ConfigError(f"{name} is neither in the source tree nor installed; name a file with params_file")
+
+
+def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
+    """What the options say, by node and in dotted names."""
+    run = Path(options.run_dir).resolve()
+    shared = {"seed": options.seed, "task.name": options.task}
+    if options.sim:
+        shared["timing.real_time"] = options.real_time
+    learning = kind == "finetune"
+    lockstep_learning = learning and options.sim and not options.real_time
+    own = {
+        "sim": {"shift.camera_bias_m": [options.bias_cm / 100 * share for share in KNOCK_DIRECTION]}
+        if options.bias_cm
+        else {},
+        "perception": {},
+        "recorder": {"bag": str(run / "bag")},
+        "teleop": {"device": "script" if options.sim else "joy"},
+        "policy": {
+            "base": options.base,
+            "actor": options.actor,
+            "method": options.method,
+            "wait_for_learner": lockstep_learning,
+        },
+        "learner": {"base": options.base, "method": options.method, "checkpoint": str(run / "checkpoints")},
+        "supervisor": {
+            "mode": kind,
+            "session_min": options.minutes,
+            "episodes": options.episodes,
+            "start_stream": options.start_stream,
+            "autostart": options.sim,
+            "needs": " ".join(node_names(kind, options)[:-1]) if options.sim else "",
+        },
+    }
+    return {name: {**shared, **values} for name, values in own.items()}

@@ -1,0 +1,88 @@
+"""The same session in one process, without ROS: for benchmarks, and as the reference the nodes are compared with.
+
+Calls the cores in the order in which lockstep makes the nodes answer (docs/architecture.md), so that a seed gives the same
+episodes here and there.
+"""
+
+from collections.abc import Callable
+
+from tmrl_ros.data.assembler import Assembler
+from tmrl_ros.learner.core import Learner
+from tmrl_ros.perception.state import state_observation
+from tmrl_ros.policy.server import PolicyServer
+from tmrl_ros.policy.versions import ActorVersions
+from tmrl_ros.robot.sim import SimRobot
+from tmrl_ros.robot.teleop_script import ScriptedTeleop
+from tmrl_ros.supervisor.core import SupervisorCore
+from tmrl_ros.types import Decision, DecisionRequest, Observation, ResetRequest, SessionState
+
+
+class InProcessSession:
+    """Runs one session to its end; `decisions`, `events` and `observations` hold what was published."""
+
+    def __init__(
+        self,
+        sim: SimRobot,
+        supervisor: SupervisorCore,
+        policy: PolicyServer | None = None,
+        learner: Learner | None = None,
+        teleop: ScriptedTeleop | None = None,
+        watch: Callable[[object], None] = lambda record: None,
+    ):
+        self.sim, self.supervisor, self.policy, self.learner, self.teleop = sim, supervisor, policy, learner, teleop
+        self.watch = watch
+        self.assembler = Assembler(supervisor.config.timing.execution_horizon)
+        self.versions = ActorVersions(learner.config.versions) if learner else None
+        self.tick_count, self.observation = 0, None
+
+    def run(self) -> None:
+        """Tick until the supervisor says that the session has ended."""
+        self.supervisor.start()
+        while self.supervisor.status().state != SessionState.ENDED:
+            self.tick()
+
+    def tick(self) -> None:
+        """One tick of the command stream."""
+        timing = self.supervisor.config.timing
+        observing = self.tick_count % (timing.command_hz // timing.action_hz) == 0
+        if observing:
+            self.observation = observe(self.sim)
+            self.assembler.observe(self.observation)
+            self.watch(self.observation)
+        wish = self.teleop.command(self.sim) if self.teleop and observing else None
+        need = self.supervisor.tick(self.sim.robot_state(), self.sim.task_state(), wish)
+        if isinstance(need, DecisionRequest):
+            self._use_due_actor(need.decision)
+            self.supervisor.offer(self.policy.decide(need, self.observation))
+        elif isinstance(need, ResetRequest):
+            self.sim.reset_objects(need.stream, need.episode)
+            self.supervisor.objects_reset(True)
+        window, width_m = self.supervisor.command()
+        for record in self.supervisor.drain():
+            self.watch(record)
+            if isinstance(record, Decision):
+                self._learn_from(record)
+        self.sim.run_tick(window, width_m)
+        self.tick_count += 1
+
+    def _use_due_actor(self, decision: int) -> None:
+        update = self.versions.take(decision) if self.versions else None
+        if update and update[1]:
+            self.policy.update_actor(*update)
+
+    def _learn_from(self, decision: Decision) -> None:
+        for transition in self.assembler.decide(decision):
+            if not self.learner:
+                continue
+            self.learner.add(transition)
+            self.watch(self.learner.learn())
+            if self.learner.version % self.versions.period == 0:
+                self.versions.offer(self.learner.version, self.learner.actor_bytes() if self.learner.warm else b"")
+
+
+def observe(sim: SimRobot) -> Observation:
+    """What perception makes of the simulation's topics at this stamp."""
+    robot = sim.robot_state()
+    return state_observation(
+        sim.stamp_ns, sim.tcp_position(), robot.width_m, sim.observed_objects(), sim.desired_tcp_position()
+    )

@@ -1,0 +1,71 @@
+"""The node graphs as launch descriptions, for `ros2 launch`; launch/*.launch.py import it where ROS 2 is installed."""
+
+from pathlib import Path
+
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction, Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from tmrl_ros.config import validate
+from tmrl_ros.parameters import write_parameters
+from tmrl_ros.session.arguments import Argument, arguments
+from tmrl_ros.session.graph import Kind, NodeSpec, SessionOptions, build
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MUJOCO_GL": "egl"}
+
+
+def describe(kind: Kind) -> LaunchDescription:
+    """One session: its arguments, and the nodes that follow from them."""
+    return LaunchDescription([*map(_declaration, arguments()), OpaqueFunction(function=_start, args=[kind])])
+
+
+def _declaration(argument: Argument) -> DeclareLaunchArgument:
+    choices = {"choices": list(argument.choices)} if argument.choices else {}
+    return DeclareLaunchArgument(
+        argument.name, default_value=argument.default, description=argument.description, **choices
+    )
+
+
+def _start(context, kind: Kind) -> list:
+    values = {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in arguments()}
+    options = validate(SessionOptions, values)
+    specs = build(kind, options)
+    parameters = Path(options.run_dir).resolve() / "parameters.yaml"
+    write_parameters(parameters, {spec.name: spec.parameters for spec in specs})
+    return [*_robot(options), *(_node(spec, parameters, options.namespace) for spec in specs)]
+
+
+def _node(spec: NodeSpec, parameters: Path, namespace: str) -> Node:
+    """A node that may restart does; the end of any other ends the session."""
+    ending = {"respawn": True, "respawn_max_retries": spec.restarts}
+    if not spec.restarts:
+        ending = {"on_exit": Shutdown(reason=f"{spec.name} ended")}
+    return Node(
+        package="tmrl_ros",
+        executable=spec.name,
+        name=spec.name,
+        namespace=namespace,
+        parameters=[str(parameters), {"use_sim_time": spec.use_sim_time}],
+        additional_env=ONE_THREAD,
+        output="screen",
+        **ending,
+    )
+
+
+def _robot(options: SessionOptions) -> list:
+    """franka_bringup and the trajectory controller, where a robot is asked for."""
+    if options.sim or not (options.robot_ip or options.use_fake_hardware):
+        return []
+    values = {"robot_type": "fr3", "robot_ip": options.robot_ip, "namespace": options.namespace}
+    values["use_fake_hardware"] = str(options.use_fake_hardware).lower()
+    file = PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])
+    spawner = Node(
+        package="controller_manager",
+        executable="spawner",
+        namespace=options.namespace,
+        arguments=["joint_trajectory_controller"],
+    )
+    return [IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=values.items()), spawner]

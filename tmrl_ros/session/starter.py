@@ -1,0 +1,178 @@
+"""Starts a node graph as supervised processes, where ros2launch is not installed, and ends all of them.
+
+The supervisor's end is the session's end. A node that may restart (the learner) does, some times; any other that dies
+ends the session with a sentence that holds the end of its log.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tmrl_ros.errors import TmrlError
+from tmrl_ros.nodes.monitor import StatusMonitor
+from tmrl_ros.nodes.runtime import STARTER_PID, use_loopback
+from tmrl_ros.parameters import write_parameters
+from tmrl_ros.session.domain import reserved_domain
+from tmrl_ros.session.graph import NodeSpec
+from tmrl_ros.types import SessionStatus
+
+POLL_S = 0.2  # wall time between looks at the processes
+GRACE_S = 10.0  # wall time from SIGTERM to SIGKILL: bags are closed and checkpoints written in it
+LOG_TAIL_LINES = 5
+LAST_NODE = "supervisor"
+
+
+class NodeDied(TmrlError):
+    """A node that the session needs ended before the session did."""
+
+
+class NodeProcess:
+    """One node as a process in a group of its own; `log` gets its output."""
+
+    def __init__(self, spec: NodeSpec, command: Sequence[str], log: Path, environment: dict[str, str]):
+        self.spec, self.log = spec, log
+        self._command, self._environment = command, environment
+        self.restarts = 0
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def ended(self) -> int | None:
+        """Exit status, negative after a signal; None while it runs."""
+        return self.process.poll()
+
+    def signal(self, number: int) -> None:
+        """To the node's whole group, if the node still runs."""
+        if self.process and self.ended() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+    def tail(self) -> str:
+        lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        return " | ".join(lines[-LOG_TAIL_LINES:]) or "its log is empty"
+
+
+def run_session(
+    specs: Sequence[NodeSpec],
+    folder: Path,
+    on_status: Callable[[SessionStatus], None] = lambda status: None,
+    on_restart: Callable[[str], None] = lambda sentence: None,
+    namespace: str = "",
+    on_started: Callable[[dict[str, int]], None] = lambda pids: None,
+) -> int:
+    """Runs the graph until the supervisor ends, and returns its exit status; logs and parameters go to `folder`.
+
+    Call it from the main thread: nodes end with the thread that started them. Raises NodeDied when a needed node ends
+    first. `on_started` gets the process id of each node.
+    """
+    logs = folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    parameters = folder / "parameters.yaml"
+    write_parameters(parameters, {spec.name: spec.parameters for spec in specs})
+    with reserved_domain() as domain_id, _sigterm_interrupts():
+        environment = node_environment(domain_id, logs)
+        nodes = [
+            NodeProcess(spec, node_command(spec, parameters, namespace), logs / f"{spec.name}.log", environment)
+            for spec in specs
+        ]
+        monitor = StatusMonitor(domain_id, namespace)
+        try:
+            for node in nodes:
+                node.log.unlink(missing_ok=True)
+                node.start()
+            on_started({node.spec.name: node.process.pid for node in nodes})
+            return _watch(nodes, monitor, on_status, on_restart)
+        finally:
+            end_all(nodes)
+            monitor.close()
+
+
+def node_command(spec: NodeSpec, parameters: Path, namespace: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "tmrl_ros.nodes", spec.name, "--ros-args", "--params-file", str(parameters)),
+        *("-r", f"__ns:=/{namespace.strip('/')}", "-p", f"use_sim_time:={str(spec.use_sim_time).lower()}"),
+    ]
+
+
+def node_environment(domain_id: int, logs: Path) -> dict[str, str]:
+    """One thread a process: the nodes are many and the cores few."""
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(domain_id), "ROS_LOG_DIR": str(logs / "ros")}
+    environment |= {STARTER_PID: str(os.getpid()), "PYTHONUNBUFFERED": "1"}
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment.setdefault(name, "1")
+    environment.setdefault("MUJOCO_GL", "egl")
+    use_loopback(environment)
+    return environment
+
+
+def _watch(nodes: Sequence[NodeProcess], monitor: StatusMonitor, on_status, on_restart) -> int:
+    last = next(node for node in nodes if node.spec.name == LAST_NODE)
+    while True:
+        time.sleep(POLL_S)
+        status = monitor.poll()
+        if status:
+            on_status(status)
+        if last.ended() is not None:
+            return _supervisor_status(last)
+        for node in nodes:
+            if node.ended() is not None:
+                _restart(node, on_restart)
+
+
+def _supervisor_status(last: NodeProcess) -> int:
+    if last.ended() < 0:
+        raise NodeDied(f"supervisor was killed by signal {-last.ended()}; its log ends: {last.tail()}")
+    if last.ended() > 0:
+        raise NodeDied(f"supervisor ended with status {last.ended()}; its log ends: {last.tail()}")
+    return 0
+
+
+def _restart(node: NodeProcess, on_restart) -> None:
+    name, status, allowed = node.spec.name, node.ended(), node.spec.restarts
+    if node.restarts >= allowed:
+        again = f" after {allowed} restarts" if allowed else ""
+        raise NodeDied(f"{name} ended with status {status}{again}; its log {node.log} ends: {node.tail()}")
+    node.restarts += 1
+    on_restart(f"{name} ended with status {status} and starts again ({node.restarts} of {allowed})")
+    node.start()
+
+
+def end_all(nodes: Sequence[NodeProcess]) -> None:
+    """SIGTERM to what still runs, SIGKILL to what runs after the grace."""
+    for node in nodes:
+        node.signal(signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_S
+    while any(node.process and node.ended() is None for node in nodes) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for node in nodes:
+        node.signal(signal.SIGKILL)
+        if node.process:
+            node.process.wait()
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM ends the session as Ctrl-C does."""
+
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
