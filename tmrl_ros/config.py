@@ -136,6 +136,7 @@ class SacConfig(Model):
     batch: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0, le=0.1)
     polyak: float = Field(0.01, gt=0, le=1)
+    actor_average: float = Field(0.005, gt=0, le=1, description="rate at which the acting average follows the actor")
     updates_per_decision: int = Field(15, ge=1, le=1000)
     actor_period: int = Field(2, ge=1, description="critic updates an actor update")
     target_entropy: float = Field(-0.7, le=0, description="per modulation dimension, nats")

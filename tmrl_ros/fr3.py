@@ -36,13 +36,7 @@ RECTANGULAR_Q_MIN = np.array([-2.3476, -1.5454, -2.4937, -2.7714, -2.51, 0.7773,
 RECTANGULAR_Q_MAX = np.array([2.3476, 1.5454, 2.4937, -0.4226, 2.51, 4.2841, 2.7045])
 RECTANGULAR_DQ_MAX = np.array([2.0, 1, 1.5, 1.25, 3, 1.5, 3])
 
-# Where policies may go: half the rectangular speeds hold everywhere inside. The rectangular range itself would keep the
-# hand 38 cm away from the base when it points down.
-_STOPPING = (0.5 * RECTANGULAR_DQ_MAX + SPEED_OFFSET) ** 2 / (2 * DECELERATION)
-POLICY_Q_MIN, POLICY_Q_MAX = Q_MIN + _STOPPING, Q_MAX - _STOPPING
-
 READY_Q = np.array([0, -np.pi / 4, 0, -3 * np.pi / 4, 0, np.pi / 2, np.pi / 4])
-READY_TCP = np.array([0.306891, 0.0, 0.486882])
 R_DOWN = np.diag([1.0, -1.0, -1.0])  # TCP in base: gripper down, fingers open along y
 
 # Where every episode starts: TCP at HOME_TCP, gripper down.

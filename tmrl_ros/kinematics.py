@@ -1,4 +1,4 @@
-"""Forward kinematics of the FR3's TCP, its geometric Jacobian, and one damped step of inverse kinematics."""
+"""Forward kinematics of the FR3's TCP, its geometric Jacobian, and the difference of two orientations."""
 
 import numpy as np
 
@@ -24,7 +24,6 @@ def _tool():
 
 _FIXED, _COS, _SIN = _local_parts()
 _TOOL = _tool()
-_EYE6 = np.eye(6)
 
 
 def link_frames(q):
@@ -47,10 +46,7 @@ def forward(q):
 
 def jacobian(q):
     """Geometric Jacobian of the TCP, float64 [6, 7]: base-frame linear (m/s), then angular velocity (rad/s) of dq."""
-    return _jacobian(link_frames(q))
-
-
-def _jacobian(frames):
+    frames = link_frames(q)
     z, arm = frames[:7, :3, 2], frames[7, :3, 3] - frames[:7, :3, 3]
     rows = np.empty((6, 7))
     rows[0] = z[:, 1] * arm[:, 2] - z[:, 2] * arm[:, 1]
@@ -67,21 +63,3 @@ def rotation_error(rotation_target, rotation):
     vee = np.array([skew[2, 1], skew[0, 2], skew[1, 0]])
     sine, cosine = np.sqrt(vee @ vee), 0.5 * (np.trace(relative) - 1)
     return vee if sine < 1e-9 else vee * (np.arctan2(sine, cosine) / sine)
-
-
-HALF_SPEED = 0.5 * fr3.RECTANGULAR_DQ_MAX  # holds everywhere between fr3.POLICY_Q_MIN and POLICY_Q_MAX
-
-
-def ik_step(q, p_target, r_target, dt, posture=fr3.HOME_Q, posture_gain=1.0, damping=0.01, dq_max=HALF_SPEED):
-    """The next q [7] towards TCP position [3] and rotation [3, 3] within dt: damped least squares.
-
-    dq = J^T (J J^T + damping^2 I)^-1 e, plus posture_gain (1/s) * (posture - q) in the null space of J. The step is
-    scaled, direction kept, to joint speeds of dq_max (rad/s), and q stays inside fr3.POLICY_Q_MIN, POLICY_Q_MAX.
-    """
-    frames = link_frames(q)
-    jac, tcp = _jacobian(frames), frames[7]
-    error = np.concatenate([p_target - tcp[:3, 3], rotation_error(r_target, tcp[:3, :3])])
-    pull = posture_gain * dt * (posture - q)
-    step = pull + jac.T @ np.linalg.solve(jac @ jac.T + damping**2 * _EYE6, error - jac @ pull)
-    step /= max(1.0, np.max(np.abs(step) / (dq_max * dt)))
-    return np.clip(q + step, fr3.POLICY_Q_MIN, fr3.POLICY_Q_MAX)

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from tmrl_ros import fr3, kinematics
-from tmrl_ros.config import Shift, Task, Timing
+from tmrl_ros import fr3
+from tmrl_ros.config import SafetyLimits, Shift, Task, Timing
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.tasks import TASKS, PushCube, Scene, make_task
 from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.robot.trajectory import hold
-from tmrl_ros.types import CommandWindow
+from tmrl_ros.supervisor.motion import Motion
 
-DT_S, OPEN_M = 0.05, 0.08
+OPEN_M = 0.08
 
 
 def make_sim(task="pick_cube", seed=0, **shift) -> SimRobot:
@@ -20,33 +20,20 @@ def make_sim(task="pick_cube", seed=0, **shift) -> SimRobot:
 
 
 class Rig:
-    """The least that turns action rows into windows: a goal, a leashed reference, inverse kinematics."""
+    """A simulated robot with the supervisor's motion, and none of its gates."""
 
-    def __init__(self, sim):
-        self.sim, self.q, self.dq = sim, fr3.HOME_Q, np.zeros(7)
-        self.goal, self.velocity = fr3.HOME_TCP, np.zeros(3)
+    def __init__(self, sim, **limits):
+        self.sim, self.motion = sim, Motion(SafetyLimits(**limits), Timing().command_hz)
 
     def step(self, action_xyz, close):
         """One action row, two ticks."""
-        tcp = kinematics.forward(self.q)[0]
-        self.goal = np.clip(self.goal + 0.025 * action_xyz, tcp - 0.04, tcp + 0.04)
-        self.goal = np.clip(self.goal, (0.3, -0.35, 0.012), (0.75, 0.35, 0.55))
+        self.motion.aim(0.025 * action_xyz, ticks=2)
         for _ in range(2):
             self.tick(close)
 
-    def tick(self, close):
-        tcp = kinematics.forward(self.q)[0]
-        wish = (self.goal - tcp) / 0.1
-        wish *= min(1, 0.25 / max(np.linalg.norm(wish), 1e-9))
-        change = wish - self.velocity
-        self.velocity = self.velocity + change * min(1, 2.5 * DT_S / max(np.linalg.norm(change), 1e-9))
-        q = kinematics.ik_step(self.q, tcp + self.velocity * DT_S, fr3.R_DOWN, DT_S, dq_max=fr3.RECTANGULAR_DQ_MAX)
-        dq = (q - self.q) / DT_S
-        points = np.stack([self.q, q, q + dq * DT_S / 2])
-        times_s = np.array([0, DT_S, 2 * DT_S])
-        window = CommandWindow(self.sim.stamp_ns, times_s, points, np.stack([self.dq, dq, 0 * dq]), close)
-        self.sim.run_tick(window, 0.0 if close else OPEN_M)
-        self.q, self.dq = q, dq
+    def tick(self, close=False):
+        self.sim.run_tick(self.motion.plan(self.sim.stamp_ns, close), 0.0 if close else OPEN_M)
+        self.motion.advance(1)
 
 
 def run_expert(sim, task="pick_cube", seed=0):
@@ -138,11 +125,12 @@ def test_arm_stops_at_the_end_of_its_window_when_commands_cease():
     rig = Rig(make_sim())
     for _ in range(4):
         rig.step(np.array([0, 1.0, 0]), False)
-    last = hold(rig.sim.stamp_ns, rig.q)
+    last = rig.motion.plan(rig.sim.stamp_ns, False)
+    assert np.abs(last.dq[0]).max() > 0.2
     for _ in range(40):
         rig.sim.run_tick(last, OPEN_M)
     assert np.abs(rig.sim.robot_state().dq).max() < 1e-3
-    np.testing.assert_allclose(rig.sim.robot_state().q, rig.q, atol=1e-3)
+    np.testing.assert_allclose(rig.sim.robot_state().q, last.q[-1], atol=1e-3)
 
 
 def test_tick_is_exactly_one_period_of_the_command_stream():
@@ -173,14 +161,11 @@ def test_held_cube_neither_slips_nor_counts_before_it_is_high():
 
 
 def test_pressing_on_the_table_is_felt_and_bounded():
-    sim = make_sim()
-    q = fr3.HOME_Q
-    for height_m in np.linspace(0.3, -0.04, 60):  # the fingers reach the table at about 1 cm
-        q = kinematics.ik_step(q, np.array([0.45, -0.2, height_m]), fr3.R_DOWN, DT_S)
-        sim.run_tick(hold(sim.stamp_ns, q), OPEN_M)
-    for _ in range(20):
-        sim.run_tick(hold(sim.stamp_ns, q), OPEN_M)
-    assert 10 < sim.robot_state().force_n[2] < 80
+    rig = Rig(make_sim(), workspace_min_m=(0.28, -0.35, -0.06))
+    rig.motion.aim_at(np.array([0.45, -0.2, -0.05]))  # the fingers meet the table at about +1 cm
+    for _ in range(80):
+        rig.tick()
+    assert 10 < rig.sim.robot_state().force_n[2] < 60
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_measured_breach_of_the_workspace_is_refused():
 
 
 def test_an_arm_that_does_not_follow_is_named_by_joint():
-    with pytest.raises(ActionError, match="fr3_joint4 is 0.20 rad"):
+    with pytest.raises(ActionError, match=r"fr3_joint4 is 0\.20 rad"):
         gates.check_following(robot(), fr3.HOME_Q + np.eye(7)[3] * 0.2)
 
 

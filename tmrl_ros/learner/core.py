@@ -60,14 +60,14 @@ class Learner:
         return self.sac.updates > 0
 
     def actor_bytes(self) -> bytes:
-        """Actor and critics as safetensors, for the policy server."""
-        return safetensors.torch.save(actor_tensors(self.sac.actor, self.sac.critic))
+        """The averaged actor and critics as safetensors, for the policy server."""
+        return safetensors.torch.save(actor_tensors(self.sac.average, self.sac.target))
 
     def save_actor(self, folder: Path) -> None:
         """Write what `tmrl evaluate` needs beside the base: actor, critics and their description."""
         meta = {"format": FORMAT, "version": self.version, "modulation": self.config.modulation.model_dump(),
                 "critics": self.config.sac.critics}
-        write_checkpoint(folder, actor_tensors(self.sac.actor, self.sac.critic), meta)
+        write_checkpoint(folder, actor_tensors(self.sac.average, self.sac.target), meta)
 
     def save(self, folder: Path) -> None:
         """Write everything needed to continue bit for bit on the same machine."""
@@ -96,7 +96,8 @@ class Learner:
 
     def _modules(self) -> dict:
         sac = self.sac
-        return {"actor": sac.actor, "critic": sac.critic, "target": sac.target, **{f"adam_{k}": v for k, v in sac.optimisers.items()}}
+        networks = {"actor": sac.actor, "average": sac.average, "critic": sac.critic, "target": sac.target}
+        return {**networks, **{f"adam_{k}": v for k, v in sac.optimisers.items()}}
 
     def _features(self, *observations) -> np.ndarray:
         states = torch.as_tensor(np.stack([observation.state for observation in observations]))

@@ -22,6 +22,7 @@ class Sac:
         self.actor = Actor(feature_dim, z_dim, modulation)
         self.critic = Critic(config.critics, feature_dim, self.actor.dim, modulation.width)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
+        self.average = copy.deepcopy(self.actor).requires_grad_(False)  # what acts: the last iterate swings between updates
         heads = [z_dim, self.actor.dim - z_dim]
         self.heads = [n for n in heads if n]
         self.log_temperature = torch.full((len(self.heads),), math.log(config.temperature), requires_grad=True)
@@ -70,6 +71,7 @@ class Sac:
             self._descend("actor", loss)
             self._descend("temperature", dial)
             self.critic.requires_grad_(True)
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.actor.parameters()), self.config.actor_average)
             info |= extra
         return info
 

@@ -7,7 +7,6 @@ topic, learns from those whose observations still reach it, and counts the other
 
 from pathlib import Path
 
-import torch
 from rclpy.node import Node
 
 from tmrl_ros.config import LearnerConfig
@@ -24,7 +23,6 @@ STATE, ACTOR = "learner", "actor"  # folders below the checkpoint folder
 class Learner(Node):
     def __init__(self):
         super().__init__("learner", **runtime.NODE_OPTIONS)
-        torch.set_num_threads(1)
         self.config = runtime.config_of(self, LearnerConfig)
         self.core = Core(self.config, BasePolicy.load(Path(self.config.base)))
         self.folder = Path(self.config.checkpoint) if self.config.checkpoint else None

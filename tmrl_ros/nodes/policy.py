@@ -6,7 +6,6 @@ than lockstep_timeout_s is not waited for again until it publishes: the robot go
 
 from pathlib import Path
 
-import torch
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
@@ -24,7 +23,6 @@ KEPT_OBSERVATIONS = 50
 class Policy(Node):
     def __init__(self):
         super().__init__("policy", **runtime.NODE_OPTIONS)
-        torch.set_num_threads(1)
         self.config = runtime.config_of(self, PolicyConfig)
         self.server = PolicyServer(self.config, BasePolicy.load(Path(self.config.base)))
         self.versions = ActorVersions(self.config.versions)

@@ -31,7 +31,8 @@ class Supervisor(Node):
         self.config = runtime.config_of(self, SupervisorConfig)
         self.core = SupervisorCore(self.config)
         self._timing, self._watchdog = self.config.timing, Watchdog()
-        self._arm, self._parts, self._done_ns = None, {}, -1  # messages of the newest tick; the last tick commanded
+        self._arm, self._parts = None, {}  # the newest messages
+        self._tick_ns, self._observing = -1, False  # of the tick that the core has
         self._open = ""  # what the tick in hand waits for, once the core has it
         self._reset_future, self._status, self._there_since_s = None, None, None
         self._trajectory = None  # advertised when the session may start: a simulation begins with it
@@ -72,11 +73,11 @@ class Supervisor(Node):
     def _on_arm(self, message):
         stamp_ns = convert.stamp_of(message)
         if self._timing.waits:
-            if stamp_ns <= self._done_ns:
+            if stamp_ns <= self._tick_ns:
                 return
         else:
             self._expect("franka/joint_states")
-            if self._arm and tick_number(stamp_ns, self._timing) == tick_number(self._now_ns, self._timing):
+            if tick_number(stamp_ns, self._timing) == tick_number(self._tick_ns, self._timing):
                 return
         self._arm = message
         for name in self._missing():
@@ -134,27 +135,29 @@ class Supervisor(Node):
 
     # ---- a tick ----
 
-    @property
-    def _now_ns(self) -> int:
-        return convert.stamp_of(self._arm)
-
-    @property
-    def _observing(self) -> bool:
+    def _observes(self, stamp_ns) -> bool:
         ratio = self._timing.command_hz // self._timing.action_hz
-        return tick_number(self._now_ns, self._timing) % ratio == 0
+        return tick_number(stamp_ns, self._timing) % ratio == 0
 
     def _missing(self) -> list[str]:
-        """Parts of this tick that are not there, where it waits for them."""
-        if not self._timing.waits or not self._observing:
+        """Parts of the newest tick that are not there, where it waits for them."""
+        now_ns = convert.stamp_of(self._arm)
+        if not self._timing.waits or not self._observes(now_ns):
             return []
         names = ["gripper", "wrench", "task_state", *(["joy"] if self.core.runner.source == Mode.TELEOP else [])]
-        return [n for n in names if n not in self._parts or convert.stamp_of(self._parts[n]) != self._now_ns]
+        return [n for n in names if n not in self._parts or convert.stamp_of(self._parts[n]) != now_ns]
+
+    def _due(self) -> bool:
+        """Whether there is a tick that the core has not had, and none that it has not finished."""
+        return bool(self._arm and self._trajectory and not self._open and convert.stamp_of(self._arm) > self._tick_ns)
 
     def _step_if_joined(self):
-        if self._arm and not self._open and self._now_ns > self._done_ns and self._trajectory and not self._missing():
+        if self._due() and not self._missing():
             self._step()
 
     def _step(self):
+        self._tick_ns = convert.stamp_of(self._arm)
+        self._observing = self._observes(self._tick_ns)
         try:
             robot = convert.robot_state_from(self._arm, self._parts["gripper"], self._parts["wrench"])
             task, teleop = self._part("task_state"), self._part("joy")
@@ -181,14 +184,13 @@ class Supervisor(Node):
         message = self._parts.get(name)
         if message is None or not self._observing:
             return None
-        age_s = (self._now_ns - convert.stamp_of(message)) * 1e-9
+        age_s = (self._tick_ns - convert.stamp_of(message)) * 1e-9
         return convert.from_msg(message) if self._timing.waits or age_s <= 0.2 else None
 
     def _refuse_tick(self, error):
         """A state that cannot be read holds; the arm runs out its last window."""
         self.get_logger().error(str(error), throttle_duration_sec=1.0)
         self.core.hold(str(error))
-        self._done_ns = self._now_ns
         self._report()
 
     def _await(self, source):
@@ -200,10 +202,10 @@ class Supervisor(Node):
         if self._open == source:
             self._open = ""
             self._command()
+            self._step_if_joined()  # a simulation that lost patience is a tick ahead
 
     def _command(self):
         window, width_m = self.core.command()
-        self._done_ns = self._now_ns
         self._report()
         if self._observing:
             self._gripper.publish(convert.width_msg(window.stamp_ns, width_m))
@@ -243,7 +245,11 @@ class Supervisor(Node):
     # ---- wall time ----
 
     def _expect(self, source):
-        limit_s = self._timing.lockstep_timeout_s if self._timing.waits else self.config.limits.command_timeout_s
+        limit_s = self.config.limits.command_timeout_s
+        if self._timing.waits or source == "reset_objects":
+            limit_s = self._timing.lockstep_timeout_s
+        if self._timing.waits and source == "action_chunk":
+            limit_s *= 2  # the policy itself waits so long for a learner before it goes on without
         self._watchdog.expect(source, time.monotonic(), limit_s)
 
     def _watch(self):
@@ -254,7 +260,7 @@ class Supervisor(Node):
             self._report()
             if self._open == source:
                 self._answered(source)
-            elif self._timing.waits and self._arm and not self._open and self._now_ns > self._done_ns:
+            elif self._timing.waits and self._due():
                 self._step()
 
     def _look(self):
@@ -268,27 +274,27 @@ class Supervisor(Node):
         self._diagnostics.say(level if status.reason else diagnostics.OK, said)
 
     def _start_when_all_are_there(self):
-        if not self._all_there():
+        absent, now_s = self._absent(), time.monotonic()
+        if absent:
             self._there_since_s = None
+            self.get_logger().warning(f"waiting for {', '.join(absent)}", throttle_duration_sec=10.0, skip_first=True)
             return
-        now_s = time.monotonic()
         self._there_since_s = self._there_since_s or now_s
         if now_s - self._there_since_s >= SETTLE_S:
             self.core.start()
             self._trajectory = topics.TRAJECTORY.publisher(self)
 
-    def _all_there(self) -> bool:
-        """Every needed node listens, the simulation hears and places objects, and someone decides."""
-        for name in self.config.needs.split():
-            if not self._listens(name):
-                return False
+    def _absent(self) -> list[str]:
+        """What a session still lacks: nodes that listen, someone who decides, an arm, a hand, and who resets."""
         decides = topics.JOY if self.core.runner.source == Mode.TELEOP else topics.ACTION_CHUNK
-        return (
-            self.count_publishers(decides.name) > 0
-            and self.count_subscribers(topics.TRAJECTORY.name) > 0
-            and self._gripper.get_subscription_count() > 0
-            and self._reset_client.service_is_ready()
-        )
+        there = {
+            **{name: self._listens(name) for name in self.config.needs.split()},
+            f"a publisher of {decides.name}": self.count_publishers(decides.name) > 0,
+            f"a subscriber of {topics.TRAJECTORY.name}": self.count_subscribers(topics.TRAJECTORY.name) > 0,
+            f"a subscriber of {topics.GRIPPER_COMMAND.name}": self._gripper.get_subscription_count() > 0,
+            f"the service {topics.RESET_OBJECTS.name}": self._reset_client.service_is_ready(),
+        }
+        return [name for name, is_there in there.items() if not is_there]
 
     def _listens(self, name) -> bool:
         """Whether a node of this name has subscribed to anything of the session."""

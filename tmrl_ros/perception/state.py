@@ -8,14 +8,19 @@ from tmrl_ros.types import Observation
 STATE_LAYOUT = (
     ("tcp_position", 3, "m"),
     ("gripper_width", 1, "m"),
-    ("object_position", 3, "m"),  # the first object, as the camera reports it
+    ("object_from_tcp", 3, "m"),  # the first object as the camera reports it, less the TCP: what a grasp depends on
     ("tcp_position_error", 3, "m"),  # desired less measured: tells of contact
 )
 STATE_DIM = sum(size for _, size, _ in STATE_LAYOUT)
+STATE_NAMES = [
+    f"{name}{('_x', '_y', '_z')[k] if size == 3 else ''}_{unit}"
+    for name, size, unit in STATE_LAYOUT
+    for k in range(size)
+]
 
 
 def state_observation(stamp_ns, tcp_position, width_m, objects, desired_tcp_position) -> Observation:
     """Observation with state float32 [10] as in STATE_LAYOUT; objects [n, 3], n >= 1."""
     error = np.asarray(desired_tcp_position) - tcp_position
-    state = np.concatenate([tcp_position, [width_m], np.asarray(objects)[0], error]).astype(np.float32)
+    state = np.concatenate([tcp_position, [width_m], np.asarray(objects)[0] - tcp_position, error]).astype(np.float32)
     return Observation(stamp_ns, state)

@@ -68,7 +68,7 @@ def _arm(spec):
         )
         body.gravcomp = 1
         joint = body.add_joint(name=fr3.JOINT_NAMES[i], axis=(0, 0, 1), range=(fr3.Q_MIN[i], fr3.Q_MAX[i]))
-        joint.armature = ARMATURE[i]
+        joint.armature, joint.actfrcrange = ARMATURE[i], (-fr3.TORQUE_MAX[i], fr3.TORQUE_MAX[i])
         _inertial(body, fr3.LINK_INERTIALS[i + 1])
         _capsules(body, i + 1)
         _actuator(spec, fr3.JOINT_NAMES[i], STIFFNESS[i], DAMPING[i], TORQUE[i])

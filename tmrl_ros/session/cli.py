@@ -47,7 +47,7 @@ def demo(
         bias_cm=bias_cm,
         demos=demos,
         episodes=episodes,
-        name=name or f"{task}_{method}_{seed}",
+        name=name,
     )
 
 
@@ -72,13 +72,14 @@ def up(
 def pretrain(
     demos: Annotated[Path, typer.Argument(help="Demonstration store.")],
     out: Annotated[Path, typer.Argument(help="Folder for the base policy.")],
-    params_file: Annotated[str, typer.Option(help="Parameter file; its `base` section holds the settings.")] = "",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    kind: Annotated[Literal["csp", "plain"], typer.Option(help="With context smoothing, or an ordinary flow.")] = "csp",
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and batches.")] = 0,
 ) -> None:
     """Train the base policy on demonstrations."""
+    from tmrl_ros.config import BaseConfig
     from tmrl_ros.session import pretrain as stage
 
-    stage.run(demos, out, seed=seed)
+    stage.run(demos, out, seed, BaseConfig(kind=kind))
 
 
 @app.command()

@@ -118,12 +118,12 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         "recorder": {"bag": str(run / "bag")},
         "teleop": {"device": "script" if options.sim else "joy"},
         "policy": {
-            "base": options.base,
-            "actor": options.actor,
+            "base": _absolute(options.base),
+            "actor": _absolute(options.actor),
             "method": options.method,
             "wait_for_learner": lockstep_learning,
         },
-        "learner": {"base": options.base, "method": options.method, "checkpoint": str(run / "checkpoints")},
+        "learner": {"base": _absolute(options.base), "method": options.method, "checkpoint": str(run / "checkpoints")},
         "supervisor": {
             "mode": kind,
             "session_min": options.minutes,
@@ -134,3 +134,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         },
     }
     return {name: {**shared, **values} for name, values in own.items()}
+
+
+def _absolute(folder: str) -> str:
+    return str(Path(folder).resolve()) if folder else ""

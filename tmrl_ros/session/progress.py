@@ -43,11 +43,13 @@ class SessionProgress:
         self._bar.update(self._task, completed=min(done, self._total), say=say)
         if not self._console.is_terminal and now_s - self._line_s > LINE_EVERY_S:
             self._line_s = now_s
-            self._console.print(f"{self._kind} {100 * done / self._total:.0f} %: {say}", highlight=False)
+            self._console.print(
+                f"{self._kind} {100 * done / self._total:.0f} %: {say}", highlight=False, soft_wrap=True
+            )
 
     def say(self, text: str) -> None:
         """A sentence above the bar."""
-        self._bar.console.print(text, highlight=False)
+        self._bar.console.print(text, highlight=False, soft_wrap=True)
 
 
 def sentence(status: SessionStatus, factor: float) -> str:

@@ -123,10 +123,11 @@ def _watch(nodes: Sequence[NodeProcess], monitor: StatusMonitor, on_status, on_r
     last = next(node for node in nodes if node.spec.name == LAST_NODE)
     while True:
         time.sleep(POLL_S)
+        over = last.ended() is not None  # asked first, so that the last status is read
         status = monitor.poll()
         if status:
             on_status(status)
-        if last.ended() is not None:
+        if over:
             return _supervisor_status(last)
         for node in nodes:
             if node.ended() is not None:

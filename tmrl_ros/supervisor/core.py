@@ -156,7 +156,8 @@ class SupervisorCore:
             stamp_ns=self._now_ns or 0, state=self.state, mode=self.arbiter.mode,
             reason=self.arbiter.reason or self._end_reason, robot_time_s=self.robot_time_s,
             episode=runner.episode.index if runner.episode else runner.next_episode, episodes=tally.episodes,
-            successes=tally.successes, recent_success=tally.recent_success, decisions=runner.decisions, holds=self.holds,
+            successes=tally.successes, recent_success=tally.recent_success, decisions=runner.decisions,
+            holds=self.holds,
         )  # fmt: skip
 
     def _keep_time(self, robot: RobotState) -> None:

@@ -53,7 +53,7 @@ def joint_speed_bounds(q, share: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def share_within(start, step, low, high) -> float:
-    """The largest share in [0, 1] of `step` for which start + share * step stays within [low, high]; start is within."""
+    """The largest share in [0, 1] of `step` that keeps start + share * step in [low, high]; start is in it."""
     room = np.where(step > 0, high - start, low - start)
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.where(np.abs(step) > EPS, room / step, 1.0)
@@ -61,7 +61,7 @@ def share_within(start, step, low, high) -> float:
 
 
 def share_in_ball(start, step, radius: float) -> float:
-    """The largest share in [0, 1] of `step` [3] for which |start + share * step| <= radius, or |start| if that is more."""
+    """The largest share in [0, 1] of `step` [3] that keeps |start + share * step| <= radius, or <= |start|."""
     square, half, rest = step @ step, start @ step, min(0.0, start @ start - radius**2)
     if square < EPS**2:
         return 1.0

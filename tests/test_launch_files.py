@@ -1,0 +1,104 @@
+"""The launch files give the graph's nodes: stand-ins for launch remember what they were made with."""
+
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tmrl_ros.session.graph import SessionOptions, node_names
+
+LAUNCH = Path(__file__).parents[1] / "launch"
+KINDS = ("collect", "evaluate", "finetune")
+MODULES = ("launch", "launch.actions", "launch.launch_description_sources", "launch.substitutions")
+MODULES += ("launch_ros", "launch_ros.actions", "launch_ros.substitutions")
+
+
+class Action:
+    """Any class of launch: remembers what it was made with."""
+
+    def __init__(self, *values, **options):
+        self.values, self.options = values, options
+
+    def perform(self, context):
+        return context[self.values[0]]
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch):
+    for name in MODULES:
+        module = ModuleType(name)
+        module.__getattr__ = lambda attribute: type(attribute, (Action,), {})
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.delitem(sys.modules, "tmrl_ros.session.launching", raising=False)
+    yield
+    sys.modules.pop("tmrl_ros.session.launching", None)
+
+
+def named(actions, kind):
+    return [action for action in actions if type(action).__name__ == kind]
+
+
+def describe(kind):
+    """(declared arguments, the function that starts the nodes) of a launch file."""
+    (actions,) = runpy.run_path(str(LAUNCH / f"{kind}.launch.py"))["generate_launch_description"]().values
+    (opaque,) = named(actions, "OpaqueFunction")
+    return named(actions, "DeclareLaunchArgument"), lambda context: opaque.options["function"](
+        context, *opaque.options["args"]
+    )
+
+
+def started(kind, tmp_path, **words):
+    declared, start = describe(kind)
+    context = {argument.values[0]: argument.options["default_value"] for argument in declared}
+    return start({**context, "run_dir": str(tmp_path), **words})
+
+
+def test_there_is_one_launch_file_for_each_session():
+    assert sorted(path.name for path in LAUNCH.glob("*")) == [f"{kind}.launch.py" for kind in KINDS]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_option_is_an_argument_with_description_and_default(kind):
+    declared, _ = describe(kind)
+    assert [argument.values[0] for argument in declared] == list(SessionOptions.model_fields)
+    assert all(argument.options["description"] for argument in declared)
+    choices = {argument.values[0]: argument.options.get("choices") for argument in declared}
+    assert choices["sim"] == ["true", "false"]
+    assert choices["task"] == ["pick_cube", "push_cube"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_nodes_are_those_of_the_graph(kind, tmp_path):
+    nodes = named(started(kind, tmp_path, namespace="left"), "Node")
+    assert [node.options["executable"] for node in nodes] == node_names(kind, SessionOptions())
+    assert {node.options["namespace"] for node in nodes} == {"left"}
+    file = Path(nodes[0].options["parameters"][0])
+    assert all(f"/**/{node.options['name']}:" in file.read_text() for node in nodes)
+
+
+def test_the_learner_respawns_and_the_end_of_any_other_node_ends_the_launch(tmp_path):
+    for node in named(started("finetune", tmp_path), "Node"):
+        learner = node.options["name"] == "learner"
+        assert node.options.get("respawn", False) == learner
+        assert ("on_exit" in node.options) != learner
+
+
+def test_a_robot_is_brought_up_where_one_is_named(tmp_path):
+    assert not named(started("finetune", tmp_path, sim="false"), "IncludeLaunchDescription")
+    actions = started("finetune", tmp_path, sim="false", robot_ip="172.16.0.2")
+    (bringup,) = named(actions, "IncludeLaunchDescription")
+    assert dict(bringup.options["launch_arguments"])["robot_ip"] == "172.16.0.2"
+    assert next(node.options["package"] for node in named(actions, "Node")) == "controller_manager"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="ros2 launch is not installed")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_real_launch_takes_them(kind, monkeypatch):
+    for name in MODULES:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "tmrl_ros.session.launching", raising=False)
+    description = runpy.run_path(str(LAUNCH / f"{kind}.launch.py"))["generate_launch_description"]()
+    assert [argument.name for argument in description.get_launch_arguments()] == list(SessionOptions.model_fields)

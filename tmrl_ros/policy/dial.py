@@ -1,0 +1,28 @@
+"""Is the dial alive? How far the base's actions spread as sigma grows, from the conditional towards the marginal."""
+
+import numpy as np
+import torch
+
+from tmrl_ros.policy.base import BasePolicy
+
+SIGMAS = np.linspace(0.0, 1.0, 11)
+SAMPLES = 64  # chunks an observation
+
+
+@torch.no_grad()
+def measure_dial(base: BasePolicy, states: np.ndarray, chunks: np.ndarray, seed: int = 0) -> dict:
+    """Spread of chunks at one observation over sigma, in action units, averaged over `states` [n, state_dim].
+
+    `coverage` is that spread as a share of `marginal_spread`, the standard deviation over the demonstrated `chunks`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    state = torch.as_tensor(states).repeat_interleave(SAMPLES, 0)
+    z = torch.randn(len(state), base.horizon, base.action_dim, generator=generator)
+    noise = torch.randn(len(state), base.state_dim, generator=generator)
+    spread = []
+    for sigma in SIGMAS:
+        actions = base.sample(state, z, torch.full((len(state),), float(sigma)), noise)
+        groups = actions.view(len(states), SAMPLES, -1)
+        spread.append(float(groups.std(1).mean()))
+    marginal = float(chunks.std(0).mean())
+    return {"sigma": SIGMAS.tolist(), "spread": spread, "coverage": [s / marginal for s in spread], "marginal_spread": marginal}
