@@ -5,6 +5,7 @@ episodes it writes a checkpoint. After a restart it loads the newest one, is tol
 topic, learns from those whose observations still reach it, and counts the others as lost.
 """
 
+import time
 from pathlib import Path
 
 from rclpy.node import Node
@@ -54,7 +55,10 @@ class Learner(Node):
     def _learn(self, transitions) -> None:
         for transition in transitions:
             self.core.add(transition)
+            start_s = time.monotonic()
             metrics = self.core.learn()
+            if metrics:
+                metrics["latency/learn_ms"] = 1e3 * (time.monotonic() - start_s)
             if self.core.version % self.config.versions.period == 0:
                 self._publish(metrics)
             if self.core.episodes >= self.saved_episodes + self.config.checkpoint_episodes:
@@ -68,6 +72,8 @@ class Learner(Node):
 
     def _save(self) -> None:
         self.saved_episodes = self.core.episodes
+        if self.assembler.dropped:
+            self.get_logger().warning(f"decisions not learned from: {dict(self.assembler.dropped)}")
         if self.folder:
             self.core.save(self.folder / STATE)
             self.core.save_actor(self.folder / ACTOR)

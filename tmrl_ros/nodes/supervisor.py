@@ -239,7 +239,7 @@ class Supervisor(Node):
     def _leave(self):
         """The session is over: see that everyone has the last records, then end the process."""
         for publisher in (self._decisions, self._events, self._statuses):
-            publisher.wait_for_all_acked(Duration(seconds=2))
+            publisher.wait_for_all_acked(Duration(seconds=1))
         raise SystemExit(0)
 
     # ---- wall time ----

@@ -8,7 +8,7 @@ from tmrl_ros import fr3
 from tmrl_ros.supervisor.gripper import Gripper
 from tmrl_ros.supervisor.motion import Motion
 
-OPEN_S, SETTLE_S = 0.3, 0.3
+OPEN_S, SETTLE_S, BLOCKED_S = 0.3, 0.3, 0.3
 NEAR_M, NEAR_RAD = 0.003, 1e-4
 OVERTIME = 4.0  # a reset that takes this many times its planned duration has failed
 
@@ -56,13 +56,17 @@ class Reset:
             self.motion.aim_at(above_m)
             self._enter(Phase.RETRACT)
 
+    def _blocked(self) -> bool:
+        """The arm stands though it has somewhere to go: a joint is at its limit. The way home in joint space is open."""
+        return self.motion.standing and self._elapsed_s - self._since_s >= BLOCKED_S
+
     def _retract(self):
-        if self._near(self.motion.goal_m):
+        if self._near(self.motion.goal_m) or self._blocked():
             self.motion.aim_at(fr3.HOME_TCP)
             self._enter(Phase.TRANSIT)
 
     def _transit(self):
-        if self._near(fr3.HOME_TCP):
+        if self._near(fr3.HOME_TCP) or self._blocked():
             self.motion.aim_joints(fr3.HOME_Q)
             self._enter(Phase.HOME)
 
