@@ -23,7 +23,7 @@ from pathlib import Path
 from tmrl_ros.session.plots import plot_success
 
 RUNS, RESULTS = Path("runs"), Path(__file__).parent / "results"
-SHARED = {"collect": ("collect", "demos.zarr"), "pretrain": ("base", "dial.json")}  # phase -> what it leaves
+SHARED = {"collect": ("collect", "demos.zarr"), "pretrain": ("base_policy", "dial.json")}  # phase -> what it leaves
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ supervisor refuses it and holds.
 """
 
 from array import array
+from enum import IntEnum
 from functools import singledispatch
+from typing import get_type_hints
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -30,7 +32,6 @@ from tmrl_ros.types import (
     Modulation,
     Observation,
     RobotState,
-    SessionState,
     SessionStatus,
     TaskState,
     TeleopCommand,
@@ -193,18 +194,6 @@ def _(message: tm.Modulation) -> Modulation:
 
 
 @to_msg.register
-def _(record: DecisionRequest) -> tm.DecisionRequest:
-    return tm.DecisionRequest(
-        stamp=to_time(record.stamp_ns), episode=record.episode, decision=record.decision, greedy=record.greedy
-    )
-
-
-@from_msg.register
-def _(message: tm.DecisionRequest) -> DecisionRequest:
-    return DecisionRequest(stamp_of(message), message.episode, message.decision, message.greedy)
-
-
-@to_msg.register
 def _(record: ActionChunk) -> tm.ActionChunk:
     rows, columns = record.actions.shape
     return tm.ActionChunk(
@@ -293,73 +282,34 @@ def metrics_of(message: tm.ActorUpdate) -> dict[str, float]:
     return dict(zip(message.metric_names, message.metric_values, strict=True))
 
 
-# ---- session --------------------------------------------------------------------------------------------------------
+# ---- requests, events, status ---------------------------------------------------------------------------------------
 
 
-@to_msg.register
-def _(record: EpisodeEvent) -> tm.EpisodeEvent:
-    return tm.EpisodeEvent(
-        stamp=to_time(record.stamp_ns),
-        episode=record.episode,
-        kind=record.kind,
-        source=int(record.source),
-        greedy=record.greedy,
-        success=record.success,
-        counted=record.counted,
-        decisions=record.decisions,
-        reason=record.reason,
-        robot_time_s=float(record.robot_time_s),
-    )
+def _flat(record_type: type, message_type: type) -> None:
+    """Registers both ways for a record of numbers, words and enums, named alike in its message but for the stamp."""
+    kinds = get_type_hints(record_type)
+    del kinds["stamp_ns"]
+    enums = {name for name, kind in kinds.items() if issubclass(kind, IntEnum)}
+
+    @to_msg.register(record_type)
+    def _(record):
+        values = {name: (int if name in enums else kind)(getattr(record, name)) for name, kind in kinds.items()}
+        return message_type(stamp=to_time(record.stamp_ns), **values)
+
+    @from_msg.register(message_type)
+    def _(message):
+        values = {name: getattr(message, name) for name in kinds}
+        for name in enums:
+            values[name] = _enum(kinds[name], values[name])
+        return record_type(stamp_ns=stamp_of(message), **values)
 
 
-@from_msg.register
-def _(message: tm.EpisodeEvent) -> EpisodeEvent:
-    return EpisodeEvent(
-        stamp_of(message),
-        message.episode,
-        message.kind,
-        _enum(Mode, message.source),
-        message.greedy,
-        message.success,
-        message.counted,
-        message.decisions,
-        message.reason,
-        message.robot_time_s,
-    )
+_flat(DecisionRequest, tm.DecisionRequest)
+_flat(EpisodeEvent, tm.EpisodeEvent)
+_flat(SessionStatus, tm.SessionStatus)
 
 
-@to_msg.register
-def _(record: SessionStatus) -> tm.SessionStatus:
-    return tm.SessionStatus(
-        stamp=to_time(record.stamp_ns),
-        state=int(record.state),
-        mode=int(record.mode),
-        reason=record.reason,
-        robot_time_s=float(record.robot_time_s),
-        episode=record.episode,
-        episodes=record.episodes,
-        successes=record.successes,
-        recent_success=float(record.recent_success),
-        decisions=record.decisions,
-        holds=record.holds,
-    )
-
-
-@from_msg.register
-def _(message: tm.SessionStatus) -> SessionStatus:
-    return SessionStatus(
-        stamp_of(message),
-        _enum(SessionState, message.state),
-        _enum(Mode, message.mode),
-        message.reason,
-        message.robot_time_s,
-        message.episode,
-        message.episodes,
-        message.successes,
-        message.recent_success,
-        message.decisions,
-        message.holds,
-    )
+# ---- task -----------------------------------------------------------------------------------------------------------
 
 
 @to_msg.register

@@ -90,9 +90,9 @@ def collect(job: Job, run_dir: Path) -> None:
 
 def pretrain_base(job: Job, run_dir: Path) -> None:
     """CSP for TMRL, a plain flow for DSRL; and the check that the dial does something."""
-    shutil.rmtree(run_dir / "base", ignore_errors=True)
+    shutil.rmtree(run_dir / "base_policy", ignore_errors=True)
     config = BaseConfig(kind="plain" if job.method == "dsrl" else "csp")
-    policy = pretrain.run(run_dir / "demos.zarr", run_dir / "base", job.seed, config)
+    policy = pretrain.run(run_dir / "demos.zarr", run_dir / "base_policy", job.seed, config)
     states, chunks = store.chunks(store.read(run_dir / "demos.zarr"), policy.horizon)
     every = max(1, len(states) // DIAL_STATES)
     (run_dir / "dial.json").write_text(json.dumps(measure_dial(policy, states[::every], chunks)))
@@ -132,7 +132,7 @@ def _session(job: Job, run_dir: Path, phase: str, kind: graph.Kind, **options) -
     """One session over ROS in run_dir/<phase>; its decisions and episodes are logged from its bag."""
     folder = run_dir / phase
     shutil.rmtree(folder, ignore_errors=True)
-    shared = {"task": job.task, "method": job.method, "seed": job.seed, "bias_cm": job.bias_cm, "base": str(run_dir / "base")}
+    shared = {"task": job.task, "method": job.method, "seed": job.seed, "bias_cm": job.bias_cm, "base": str(run_dir / "base_policy")}
     chosen = validate(graph.SessionOptions, {**shared, "run_dir": str(folder), **options})
     with SessionProgress(kind, chosen) as progress:
         starter.run_session(graph.build(kind, chosen), folder, progress, progress.say)
