@@ -1,6 +1,6 @@
 """The story of `tmrl demo`, on every seed: a knocked camera, an hour of fine-tuning, fresh start states, over ROS.
 
-    python benchmarks/hour.py [--quick] [--seeds 0 1 2 3 4] [--jobs 2]
+    python benchmarks/hour.py [--quick] [--seeds 0 1 2 3 4]
 
 Runs `tmrl demo` for each seed with TMRL and DSRL at 5 cm (60 robot-minutes) and TMRL at 3 cm (20 robot-minutes), leaves
 out none, and writes benchmarks/results/hour.{json,md} and hour.png. Runs of one seed and base share their
@@ -8,6 +8,7 @@ demonstrations and pre-training, which would come out the same. A run that is do
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -15,8 +16,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,28 +52,25 @@ CASES = [Case("tmrl", 5, 60), Case("tmrl", 3, 20), Case("dsrl", 5, 60)]
 QUICK = [Case("tmrl", 5, 1, demos=3, episodes=2)]
 
 
-def run_seed(cases: Iterable[Case], seed: int) -> None:
-    """All cases of one seed, one after the other."""
-    done: dict[bool, Path] = {}
-    for case in cases:
-        folder, plain = case.folder(seed), case.method == "dsrl"
-        if not folder.exists():
-            _share(done.get(plain) or next(iter(done.values()), None), folder, same_base=plain in done)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "demo.log").open("a") as log:
-            subprocess.run(case.command(seed), check=True, stdout=log, stderr=log)
-        done[plain] = folder
-        print(f"{case.label} seed {seed}: {_line(_summary(case, seed))}", flush=True)
+def run(case: Case, seed: int, finished: list[tuple[Case, int]]) -> None:
+    """One job, with what it may share of those that are `finished`."""
+    folder = case.folder(seed)
+    if not folder.exists():
+        same_seed = [other for other, done in finished if done == seed]
+        same_base = [other for other in same_seed if (other.method == "dsrl") == (case.method == "dsrl")]
+        for source in (same_base or same_seed)[:1]:
+            _share(source.folder(seed), folder, ["collect", "pretrain"] if same_base else ["collect"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "demo.log").open("a") as log:
+        subprocess.run(case.command(seed), check=True, stdout=log, stderr=log)
+    print(f"{case.label} seed {seed}: {_line(_summary(case, seed))}", flush=True)
 
 
-def _share(source: Path | None, folder: Path, same_base: bool) -> None:
+def _share(source: Path, folder: Path, phases: list[str]) -> None:
     """Copy the phases that would come out the same."""
-    if source is None:
-        return
     wall_s = json.loads((source / "phases.json").read_text())
-    phases = ["collect", "pretrain"] if same_base else ["collect"]
     folder.mkdir(parents=True)
-    for name in [part for phase in phases for part in (*SHARED[phase],)]:
+    for name in [part for phase in phases for part in SHARED[phase]]:
         origin = source / name
         (shutil.copytree if origin.is_dir() else shutil.copyfile)(origin, folder / name)
     (folder / "phases.json").write_text(json.dumps({phase: wall_s[phase] for phase in phases}))
@@ -125,11 +121,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short run, within a minute or two")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--jobs", type=int, default=1, help="seeds side by side; more than one slows each")
     options = parser.parse_args()
     cases, seeds = (QUICK, [0]) if options.quick else (CASES, options.seeds)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda seed: run_seed(cases, seed), seeds))
+    finished: list[tuple[Case, int]] = []
+    for case, seed in itertools.product(cases, seeds):
+        run(case, seed, finished)
+        finished.append((case, seed))
     print(table(cases, seeds))
     outcome = result(cases, seeds)
     if not options.quick:

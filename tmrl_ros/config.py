@@ -161,6 +161,13 @@ class SteeringConfig(NodeConfig):
     modulation: ActorConfig = ActorConfig()
     versions: Versions = Versions()
 
+    @property
+    def steering(self) -> ActorConfig:
+        """The modulation that the method learns: DSRL is z alone, on a base that knows no sigma."""
+        if self.method == "dsrl":
+            return self.modulation.model_copy(update={"learn_sigma": False, "sigma_start": 0.0})
+        return self.modulation
+
 
 class PolicyConfig(SteeringConfig):
     actor: str = Field("", description="folder of an actor checkpoint; empty: the prior, z ~ N(0, I)")

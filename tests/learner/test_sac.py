@@ -37,10 +37,10 @@ def test_time_outs_bootstrap_and_ends_do_not():
     sac = make()
     rows = {"features": np.zeros((1, 3)), "next_features": np.ones((1, 3)), "u": np.zeros((1, 3)), "reward": np.zeros(1)}
     with torch.no_grad():
-        for parameter in sac.critic.parameters():
-            parameter.zero_()
-        sac.target.biases[-1].fill_(5.0)
-        sac.target.weights[-1].zero_()
+        sac.critic.theta.zero_()
+        *_, weight, bias = sac.target.parts()
+        weight.zero_()
+        bias.fill_(5.0)
     tensors = {k: torch.as_tensor(v) for k, v in batch(1, **rows, bootstrap=np.ones(1)).items()}
     assert sac.critic_loss(tensors)[0].item() == pytest.approx((0.97 * 5) ** 2)
     tensors["bootstrap"] = torch.zeros(1)
@@ -77,7 +77,7 @@ def test_actor_moves_towards_modulations_that_earn_more():
 def test_temperature_rises_when_entropy_is_below_its_target():
     sac = make(actor_period=1, target_entropy=-0.1)
     with torch.no_grad():
-        sac.actor.head.bias[3:] = -4.0  # a narrow actor
+        sac.actor.parts()[-1][0, 0, 3:] = -4.0  # a narrow actor
     start = sac.log_temperature.detach().clone()
     for _ in range(5):
         sac.update(batch())

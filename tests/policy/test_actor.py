@@ -40,8 +40,9 @@ def test_ensemble_equals_its_members_run_one_at_a_time():
     torch.manual_seed(0)
     ensemble, x = Ensemble(3, [4, 8, 1]), torch.randn(5, 4)
     for member, out in enumerate(ensemble(x)):
-        h = F.layer_norm(x @ ensemble.weights[0][member] + ensemble.biases[0][member], (8,)).relu()
-        torch.testing.assert_close(out, h @ ensemble.weights[1][member] + ensemble.biases[1][member])
+        w0, b0, w1, b1 = (part[member] for part in ensemble.parts())
+        h = F.layer_norm(x @ w0 + b0, (8,)).relu()
+        torch.testing.assert_close(out, h @ w1 + b1)
 
 
 def test_greedy_choice_is_the_candidate_the_critics_rank_best():

@@ -21,8 +21,8 @@ class Learner:
     def __init__(self, config: LearnerConfig, base: BasePolicy):
         torch.manual_seed(config.seed)
         self.config, self.base = config, base
-        z_dim = base.action_dim * (base.horizon if config.modulation.z_chunk else 1)
-        self.sac = Sac(base.state_dim, z_dim, config.modulation, config.sac)
+        z_dim = base.action_dim * (base.horizon if config.steering.z_chunk else 1)
+        self.sac = Sac(base.state_dim, z_dim, config.steering, config.sac)
         self.replay = Replay(config.sac.capacity, base.state_dim, self.sac.actor.dim)
         self.rng = np.random.default_rng(config.seed)
         self.version, self.episodes = 0, 0
@@ -52,7 +52,7 @@ class Learner:
         for _ in range(self.config.sac.updates_per_decision):
             batch = self.replay.sample(self.rng, self.config.sac.batch, self.config.sac.success_share)
             info |= self.sac.update(batch)
-        return {name: float(value) for name, value in info.items()} | {"learner/updates": self.sac.updates}
+        return {name: float(value.mean()) for name, value in info.items()} | {"learner/updates": self.sac.updates}
 
     @property
     def warm(self) -> bool:
@@ -65,7 +65,7 @@ class Learner:
 
     def save_actor(self, folder: Path) -> None:
         """Write what `tmrl evaluate` needs beside the base: actor, critics and their description."""
-        meta = {"format": FORMAT, "version": self.version, "modulation": self.config.modulation.model_dump(),
+        meta = {"format": FORMAT, "version": self.version, "modulation": self.config.steering.model_dump(),
                 "critics": self.config.sac.critics}
         write_checkpoint(folder, actor_tensors(self.sac.average, self.sac.target), meta)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tmrl_ros.config import ActorConfig, SacConfig
-from tmrl_ros.policy.actor import Actor, Critic
+from tmrl_ros.policy.actor import Actor, Critic, Ensemble
 
 
 class Sac:
@@ -25,12 +25,13 @@ class Sac:
         self.average = copy.deepcopy(self.actor).requires_grad_(False)  # what acts: the last iterate swings between updates
         heads = [z_dim, self.actor.dim - z_dim]
         self.heads = [n for n in heads if n]
+        self.target_entropy = config.target_entropy * torch.tensor(self.heads)
         self.log_temperature = torch.full((len(self.heads),), math.log(config.temperature), requires_grad=True)
         adam = {"lr": config.learning_rate, "fused": True}
         self.optimisers = {
             "critic": torch.optim.Adam(self.critic.parameters(), **adam),
             "actor": torch.optim.Adam(self.actor.parameters(), **adam),
-            "temperature": torch.optim.Adam([self.log_temperature], lr=config.learning_rate),
+            "temperature": torch.optim.Adam([self.log_temperature], **adam),
         }
         self.updates = 0
 
@@ -43,7 +44,7 @@ class Sac:
             goal = batch["reward"] + self.config.discount * batch["bootstrap"] * value
         q = self.critic(batch["features"], batch["u"])
         loss = (q - goal).square().mean()
-        return loss, {"critic/loss": loss.detach(), "critic/q": q.detach().mean()}
+        return loss, {"critic/loss": loss.detach(), "critic/q": q.detach()}
 
     def actor_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict]:
         """E[temperature * log pi - min_i Q_i], each head with its own temperature; and the temperatures' loss."""
@@ -52,18 +53,16 @@ class Sac:
         by_head = torch.stack([part.sum(-1) for part in log_prob.split(self.heads, -1)], -1)
         temperature = self.log_temperature.exp()
         loss = ((temperature.detach() * by_head).sum(-1) - self.critic(features, u).min(0).values).mean()
-        target = self.config.target_entropy * torch.tensor(self.heads)
-        dial = -(self.log_temperature * (by_head.detach().mean(0) + target)).sum()
-        _, sigma = self.actor.split(u.detach())
-        info = {"actor/entropy": -by_head.detach().sum(-1).mean(), "actor/sigma": sigma.mean(), "actor/temperature": temperature[0].detach()}
+        dial = -(self.log_temperature * (by_head.detach().mean(0) + self.target_entropy)).sum()
+        info = {"actor/entropy": -by_head.detach().sum(-1), "actor/temperature": temperature.detach()}
         return loss, dial, info
 
     def update(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """One critic update and, every `actor_period`-th time, one of actor and temperatures. Returns metrics."""
+        """One critic update and, every `actor_period`-th time, one of actor and temperatures; metrics are to be averaged."""
         batch = {name: torch.as_tensor(value) for name, value in batch.items()}
         loss, info = self.critic_loss(batch)
         self._descend("critic", loss)
-        torch._foreach_lerp_(list(self.target.parameters()), list(self.critic.parameters()), self.config.polyak)
+        self._follow(self.target, self.critic, self.config.polyak)
         self.updates += 1
         if self.updates % self.config.actor_period == 0:
             self.critic.requires_grad_(False)
@@ -71,9 +70,13 @@ class Sac:
             self._descend("actor", loss)
             self._descend("temperature", dial)
             self.critic.requires_grad_(True)
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.actor.parameters()), self.config.actor_average)
+            self._follow(self.average, self.actor, self.config.actor_average)
             info |= extra
         return info
+
+    @staticmethod
+    def _follow(average: Ensemble, network: Ensemble, rate: float) -> None:
+        average.theta.data.lerp_(network.theta.data, rate)
 
     def _descend(self, name: str, loss: Tensor) -> None:
         optimiser = self.optimisers[name]

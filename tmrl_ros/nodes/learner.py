@@ -5,6 +5,7 @@ episodes it writes a checkpoint. After a restart it loads the newest one, is tol
 topic, learns from those whose observations still reach it, and counts the others as lost.
 """
 
+import os
 import time
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from tmrl_ros.nodes import convert, runtime, topics
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.types import Mode
 
+NICE = 10  # control before learning, where they share a machine
 STATE, ACTOR = "learner", "actor"  # folders below the checkpoint folder
 
 
 class Learner(Node):
     def __init__(self):
         super().__init__("learner", **runtime.NODE_OPTIONS)
+        os.nice(NICE)
         self.config = runtime.config_of(self, LearnerConfig)
         self.core = Core(self.config, BasePolicy.load(Path(self.config.base)))
         self.folder = Path(self.config.checkpoint) if self.config.checkpoint else None

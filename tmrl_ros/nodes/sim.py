@@ -67,7 +67,8 @@ class Sim(Node):
             if self._camera:
                 self._camera.publish()
         self._arm.publish(convert.arm_msg(robot))
-        self._clock_publisher.publish(convert.clock_msg(stamp_ns))
+        if self._clock_publisher.get_subscription_count():
+            self._clock_publisher.publish(convert.clock_msg(stamp_ns))
         self._published_at_s = time.monotonic()
 
     def _run_tick(self):

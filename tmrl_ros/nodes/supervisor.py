@@ -206,10 +206,10 @@ class Supervisor(Node):
 
     def _command(self):
         window, width_m = self.core.command()
-        self._report()
         if self._observing:
             self._gripper.publish(convert.width_msg(window.stamp_ns, width_m))
         self._trajectory.publish(convert.to_msg(window))
+        self._report()
         self._diagnostics.heard("command")
         if self.core.state == SessionState.ENDED:
             self._leave()

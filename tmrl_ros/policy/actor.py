@@ -15,25 +15,32 @@ LOG_STD = (-5.0, 1.0)
 
 
 class Ensemble(nn.Module):
-    """`members` independent MLPs with layer norm, evaluated as batched matrix products: [n, in] -> [members, n, out]."""
+    """`members` independent MLPs with layer norm, evaluated as batched matrix products: [n, in] -> [members, n, out].
+
+    All weights are one flat parameter: an optimiser's or an average's cost is its calls, not its arithmetic, at this size.
+    """
 
     def __init__(self, members: int, dims: list[int]):
         super().__init__()
         pairs = list(zip(dims[:-1], dims[1:], strict=True))
-        self.weights = nn.ParameterList(_uniform(members, fan_in, fan_out, fan_in=fan_in) for fan_in, fan_out in pairs)
-        self.biases = nn.ParameterList(_uniform(members, 1, fan_out, fan_in=fan_in) for fan_in, fan_out in pairs)
+        self.shapes = [shape for fan_in, out in pairs for shape in ((members, fan_in, out), (members, 1, out))]
+        bounds = [fan_in**-0.5 for fan_in, _ in pairs for _ in range(2)]
+        parts = [torch.empty(shape).uniform_(-bound, bound) for shape, bound in zip(self.shapes, bounds, strict=True)]
+        self.sizes = [part.numel() for part in parts]
+        self.theta = nn.Parameter(torch.cat([part.flatten() for part in parts]))
+
+    def parts(self) -> list[Tensor]:
+        """Views of weight [members, in, out] and bias [members, 1, out] of each layer in turn."""
+        return [part.view(shape) for part, shape in zip(self.theta.split(self.sizes), self.shapes, strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
-        h = x.expand(len(self.weights[0]), *x.shape)
-        for k, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            h = torch.baddbmm(bias, h, weight)
-            if k + 1 < len(self.weights):
+        parts = self.parts()
+        h = x.expand(self.shapes[0][0], *x.shape)
+        for k in range(0, len(parts), 2):
+            h = torch.baddbmm(parts[k + 1], h, parts[k])
+            if k + 2 < len(parts):
                 h = F.layer_norm(h, h.shape[-1:]).relu_()
         return h
-
-
-def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
-    return nn.Parameter(torch.empty(shape).uniform_(-1, 1) / math.sqrt(fan_in))
 
 
 class Critic(Ensemble):
@@ -46,28 +53,24 @@ class Critic(Ensemble):
         return super().forward(torch.cat([features, u], -1)).squeeze(-1)
 
 
-class Actor(nn.Module):
+class Actor(Ensemble):
     """Tanh-squashed Gaussian over u, given standardised features [n, feature_dim]."""
 
     def __init__(self, feature_dim: int, z_dim: int, config: ActorConfig):
-        super().__init__()
-        self.config, self.z_dim = config, z_dim
-        self.dim = z_dim + config.learn_sigma
-        width = config.width
-        self.body = nn.Sequential(
-            nn.Linear(feature_dim, width), nn.LayerNorm(width), nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width), nn.ReLU()
-        )
-        self.head = nn.Linear(width, 2 * self.dim)
+        dim = z_dim + config.learn_sigma
+        super().__init__(1, [feature_dim, config.width, config.width, 2 * dim])
+        self.config, self.z_dim, self.dim = config, z_dim, dim
         with torch.no_grad():
-            self.head.weight.mul_(0.1)  # starts near z ~ N(0, z_max tanh(1)) everywhere and sigma near sigma_start
-            self.head.bias.zero_()
+            *_, weight, bias = self.parts()
+            weight.mul_(0.1)  # starts near z ~ N(0, z_max tanh(1)) everywhere and sigma near sigma_start
+            bias.zero_()
             if config.learn_sigma:
                 share = min(max(config.sigma_start / config.sigma_max, 0.02), 0.98)
-                self.head.bias[z_dim] = math.atanh(2 * share - 1)
+                bias[0, 0, z_dim] = math.atanh(2 * share - 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation before the squashing, each [n, dim]."""
-        mean, log_std = self.head(self.body(features)).chunk(2, -1)
+        mean, log_std = super().forward(features)[0].chunk(2, -1)
         return mean, log_std.clamp(*LOG_STD)
 
     def sample(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

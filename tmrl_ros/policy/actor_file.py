@@ -23,8 +23,8 @@ def build_actor(tensors: dict[str, Tensor], feature_dim: int, z_dim: int, config
     """Frozen networks from named tensors; raises DataError if their shapes do not fit the modulation's configuration."""
     actor = Actor(feature_dim, z_dim, config)
     try:
-        members = len(tensors["critic.weights.0"])
-        critic = Critic(members, feature_dim, actor.dim, config.width)
+        one = Critic(1, feature_dim, actor.dim, config.width).theta.numel()
+        critic = Critic(len(tensors["critic.theta"]) // one, feature_dim, actor.dim, config.width)
         for name, module in (("actor", actor), ("critic", critic)):
             module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
     except (KeyError, RuntimeError) as error:

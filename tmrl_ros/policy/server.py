@@ -20,7 +20,7 @@ class PolicyServer:
             raise ConfigError(f"timing.action_horizon = {config.timing.action_horizon}, but the base was trained with "
                               f"{base.horizon}; set it to that or pre-train again")
         self.config, self.base = config, base
-        self.z_dim = base.action_dim * (base.horizon if config.modulation.z_chunk else 1)
+        self.z_dim = base.action_dim * (base.horizon if config.steering.z_chunk else 1)
         self.version, self.actor, self.critic = 0, None, None
         if config.actor:
             self.actor, self.critic, self.version = load_actor(Path(config.actor), base.state_dim, self.z_dim)
@@ -28,7 +28,7 @@ class PolicyServer:
     def update_actor(self, version: int, parameters: bytes) -> None:
         """Replace the actor; raises DataError (and keeps the old one) if the bytes do not fit."""
         tensors = parse_actor(parameters)
-        self.actor, self.critic = build_actor(tensors, self.base.state_dim, self.z_dim, self.config.modulation)
+        self.actor, self.critic = build_actor(tensors, self.base.state_dim, self.z_dim, self.config.steering)
         self.version = version
 
     @torch.no_grad()
@@ -49,7 +49,7 @@ class PolicyServer:
 
     def _modulate(self, state, greedy: bool, generator) -> tuple[torch.Tensor, torch.Tensor]:
         """z [1, z_dim] or [1, horizon * action_dim], and sigma [1]."""
-        settings = self.config.modulation
+        settings = self.config.steering
         if self.config.method == "base":
             return torch.randn(1, self.base.horizon * self.base.action_dim, generator=generator), torch.zeros(1)
         if self.actor is None:
