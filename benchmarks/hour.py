@@ -43,8 +43,15 @@ class Case:
         return RUNS / f"hour_{self.method}_{self.bias_cm:g}cm_{self.minutes:g}min_{seed}"
 
     def command(self, seed: int) -> list[str]:
-        words = {"method": self.method, "bias-cm": self.bias_cm, "minutes": self.minutes, "demos": self.demos,
-                 "episodes": self.episodes, "seed": seed, "name": self.folder(seed).name}
+        words = {
+            "method": self.method,
+            "bias-cm": self.bias_cm,
+            "minutes": self.minutes,
+            "demos": self.demos,
+            "episodes": self.episodes,
+            "seed": seed,
+            "name": self.folder(seed).name,
+        }
         return [sys.executable, "-m", "tmrl_ros.session.cli", "demo", *(f"--{k}={v}" for k, v in words.items())]
 
 
@@ -83,21 +90,32 @@ def _summary(case: Case, seed: int) -> dict:
 def _line(s: dict) -> str:
     reached = [s[f"robot_minutes_to_{share}"] for share in (80, 95)]
     minutes = [f"{m:.1f}" if m is not None else "never" for m in reached]
-    return (f"{s['base_success']['value']:.2f} -> {s['final_success']['value']:.2f} of {s['final_success']['n']}, "
-            f"80 % at {minutes[0]}, 95 % at {minutes[1]} robot-minutes, {s['real_time_factor']:.1f}x real time")
+    return (
+        f"{s['base_success']['value']:.2f} -> {s['final_success']['value']:.2f} of {s['final_success']['n']}, "
+        f"80 % at {minutes[0]}, 95 % at {minutes[1]} robot-minutes, {s['real_time_factor']:.1f}x real time"
+    )
 
 
 def table(cases: list[Case], seeds: list[int]) -> str:
     """Markdown, a row a run."""
-    rows = ["| method | camera off | seed | base | final (n, 95 %) | min to 80 % | min to 95 % | x real time |", "|" + "---|" * 8]
+    rows = [
+        "| method | camera off | seed | base | final (n, 95 %) | min to 80 % | min to 95 % | x real time |",
+        "|" + "---|" * 8,
+    ]
     for case in cases:
         for seed in seeds:
             s = _summary(case, seed)
             final, (m80, m95) = s["final_success"], (s["robot_minutes_to_80"], s["robot_minutes_to_95"])
-            cells = [case.method, f"{case.bias_cm:g} cm", seed, f"{s['base_success']['value']:.2f}",
-                     f"{final['value']:.2f} ({final['n']}, {final['low']:.2f}-{final['high']:.2f})",
-                     "never" if m80 is None else f"{m80:.1f}", "never" if m95 is None else f"{m95:.1f}",
-                     f"{s['real_time_factor']:.1f}"]
+            cells = [
+                case.method,
+                f"{case.bias_cm:g} cm",
+                seed,
+                f"{s['base_success']['value']:.2f}",
+                f"{final['value']:.2f} ({final['n']}, {final['low']:.2f}-{final['high']:.2f})",
+                "never" if m80 is None else f"{m80:.1f}",
+                "never" if m95 is None else f"{m95:.1f}",
+                f"{s['real_time_factor']:.1f}",
+            ]
             rows.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(rows)
 
@@ -110,8 +128,11 @@ def result(cases: list[Case], seeds: list[int]) -> dict:
         finals = [s["final_success"]["value"] for s in summaries]
         out[case.label] = {
             "base_mean": round(statistics.mean(s["base_success"]["value"] for s in summaries), 3),
-            "final_mean": round(statistics.mean(finals), 3), "final_min": min(finals), "seeds": len(seeds),
-            "to_80": [s["robot_minutes_to_80"] for s in summaries], "to_95": [s["robot_minutes_to_95"] for s in summaries],
+            "final_mean": round(statistics.mean(finals), 3),
+            "final_min": min(finals),
+            "seeds": len(seeds),
+            "to_80": [s["robot_minutes_to_80"] for s in summaries],
+            "to_95": [s["robot_minutes_to_95"] for s in summaries],
             "real_time_factor_min": round(min(s["real_time_factor"] for s in summaries), 1),
         }
     return out
@@ -132,7 +153,11 @@ def main() -> None:
     if not options.quick:
         RESULTS.mkdir(exist_ok=True)
         machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU, shared"
-        detail = {"machine": machine, "result": outcome, "runs": {c.label: [_summary(c, s) for s in seeds] for c in cases}}
+        detail = {
+            "machine": machine,
+            "result": outcome,
+            "runs": {c.label: [_summary(c, s) for s in seeds] for c in cases},
+        }
         (RESULTS / "hour.json").write_text(json.dumps(detail, indent=1))
         (RESULTS / "hour.md").write_text(f"{table(cases, seeds)}\n\nMachine: {machine}\n")
         plot_success({c.label: [c.folder(s) for s in seeds] for c in cases}, RESULTS / "hour.png")

@@ -96,7 +96,9 @@ class SupervisorConfig(NodeConfig):
     greedy_share: float = Field(0.5, ge=0, le=1, description="share of training episodes run deterministically")
     start_stream: int = Field(0, ge=0, description="names an independent stream of start states for the same seed")
     reset_failures: int = Field(3, ge=1, description="failed resets in a row that end the session")
-    auto_resume_s: float = Field(0.0, ge=0, le=60, description="robot time after which a hold resumes; 0: a person does")
+    auto_resume_s: float = Field(
+        0.0, ge=0, le=60, description="robot time after which a hold resumes; 0: a person does"
+    )
     autostart: bool = Field(False, description="start the session by itself, once the nodes it needs are there")
     needs: str = Field("", description="names of nodes to wait for before that, separated by spaces")
 
@@ -150,7 +152,9 @@ class Versions(Model):
     """How actor versions travel; in lockstep their age is exact, so that a seed gives one session."""
 
     period: int = Field(4, ge=1, description="decisions an actor version")
-    lag: int = Field(4, ge=0, description="lockstep: age in decisions of the actor in use, so that learning overlaps acting")
+    lag: int = Field(
+        4, ge=0, description="lockstep: age in decisions of the actor in use, so that learning overlaps acting"
+    )
 
 
 class SteeringConfig(NodeConfig):

@@ -19,9 +19,17 @@ def transition(decision: int):
     rng = np.random.default_rng(decision)
     seen = [Observation(k, rng.normal(size=3).astype(np.float32)) for k in range(2)]
     last = decision % 4 == 3
-    return SimpleNamespace(observation=seen[0], next_observation=seen[1], modulation=Modulation(rng.normal(size=2).astype(np.float32), 0.1),
-                           reward=-1.0, terminated=last, truncated=False, success=last and decision % 8 == 7, episode=decision // 4,
-                           decision=decision)
+    return SimpleNamespace(
+        observation=seen[0],
+        next_observation=seen[1],
+        modulation=Modulation(rng.normal(size=2).astype(np.float32), 0.1),
+        reward=-1.0,
+        terminated=last,
+        truncated=False,
+        success=last and decision % 8 == 7,
+        episode=decision // 4,
+        decision=decision,
+    )
 
 
 def feed(learner: Learner, decisions) -> list[dict]:

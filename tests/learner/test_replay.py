@@ -8,7 +8,13 @@ from tmrl_ros.learner.replay import FIELDS, Replay
 
 def row(tag: float) -> dict:
     vector = np.full(2, tag, np.float32)
-    return {"features": vector, "u": vector[:1], "reward": np.float32(tag), "next_features": vector + 0.5, "bootstrap": np.float32(1)}
+    return {
+        "features": vector,
+        "u": vector[:1],
+        "reward": np.float32(tag),
+        "next_features": vector + 0.5,
+        "bootstrap": np.float32(1),
+    }
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(3, 9))
@@ -22,7 +28,7 @@ def test_rows_stay_whole_when_the_ring_wraps(lengths, capacity):
     assert (batch["next_features"] == batch["features"] + 0.5).all()
     assert (batch["reward"] == batch["features"][:, 0]).all()
     assert batch["reward"].min() >= tag - capacity
-    owners = np.repeat(np.arange(len(lengths)), lengths)[-len(replay):]
+    owners = np.repeat(np.arange(len(lengths)), lengths)[-len(replay) :]
     assert sorted(replay.episode[: len(replay)]) == sorted(owners)
     assert (replay.successful[: len(replay)] == (replay.episode[: len(replay)] % 2 == 1)).all()
 

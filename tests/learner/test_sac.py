@@ -15,8 +15,13 @@ def make(**settings) -> Sac:
 
 def batch(n=64, seed=0, **fixed) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    rows = {"features": rng.normal(size=(n, FEATURES)), "u": rng.uniform(-1, 1, (n, Z + 1)), "reward": -np.ones(n),
-            "next_features": rng.normal(size=(n, FEATURES)), "bootstrap": np.ones(n)} | fixed
+    rows = {
+        "features": rng.normal(size=(n, FEATURES)),
+        "u": rng.uniform(-1, 1, (n, Z + 1)),
+        "reward": -np.ones(n),
+        "next_features": rng.normal(size=(n, FEATURES)),
+        "bootstrap": np.ones(n),
+    } | fixed
     return {name: value.astype(np.float32) for name, value in rows.items()}
 
 
@@ -27,15 +32,28 @@ def test_three_state_chain_reaches_the_exact_values():
     rng = np.random.default_rng(0)
     for _ in range(1500):
         at = rng.integers(3, size=64)
-        sac.update(batch(64, features=states[at], next_features=states[np.minimum(at + 1, 2)], reward=np.array([-1, -1, 0.0])[at],
-                         bootstrap=np.array([1, 1, 0.0])[at], u=rng.uniform(-1, 1, (64, 3))))
+        sac.update(
+            batch(
+                64,
+                features=states[at],
+                next_features=states[np.minimum(at + 1, 2)],
+                reward=np.array([-1, -1, 0.0])[at],
+                bootstrap=np.array([1, 1, 0.0])[at],
+                u=rng.uniform(-1, 1, (64, 3)),
+            )
+        )
     values = sac.critic(torch.eye(3), torch.zeros(3, 3)).mean(0)
     assert values.tolist() == pytest.approx([-1 - g, -1.0, 0.0], abs=0.1)
 
 
 def test_time_outs_bootstrap_and_ends_do_not():
     sac = make()
-    rows = {"features": np.zeros((1, 3)), "next_features": np.ones((1, 3)), "u": np.zeros((1, 3)), "reward": np.zeros(1)}
+    rows = {
+        "features": np.zeros((1, 3)),
+        "next_features": np.ones((1, 3)),
+        "u": np.zeros((1, 3)),
+        "reward": np.zeros(1),
+    }
     with torch.no_grad():
         sac.critic.theta.zero_()
         *_, weight, bias = sac.target.parts()

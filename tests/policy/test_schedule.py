@@ -29,7 +29,9 @@ def test_more_sigma_never_means_more_signal(schedule, sigma, step):
 def test_smoothing_keeps_the_variance_of_a_standard_context():
     context, noise = torch.randn(200_000, 1), torch.randn(200_000, 1)
     for sigma in (0.2, 0.5, 0.8):
-        assert smooth(context, torch.full((200_000,), sigma), noise, "cosine").var().item() == pytest.approx(1, abs=0.02)
+        assert smooth(context, torch.full((200_000,), sigma), noise, "cosine").var().item() == pytest.approx(
+            1, abs=0.02
+        )
 
 
 def test_attenuation_without_noise_is_deterministic():

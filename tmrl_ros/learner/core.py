@@ -65,8 +65,12 @@ class Learner:
 
     def save_actor(self, folder: Path) -> None:
         """Write what `tmrl evaluate` needs beside the base: actor, critics and their description."""
-        meta = {"format": FORMAT, "version": self.version, "modulation": self.config.steering.model_dump(),
-                "critics": self.config.sac.critics}
+        meta = {
+            "format": FORMAT,
+            "version": self.version,
+            "modulation": self.config.steering.model_dump(),
+            "critics": self.config.sac.critics,
+        }
         write_checkpoint(folder, actor_tensors(self.sac.average, self.sac.target), meta)
 
     def save(self, folder: Path) -> None:
@@ -74,8 +78,14 @@ class Learner:
         tensors = _flatten(self._modules())
         tensors |= {f"replay.{name}": torch.as_tensor(value) for name, value in self.replay.state().items()}
         tensors |= {"log_temperature": self.sac.log_temperature.detach(), "torch_rng": torch.get_rng_state()}
-        meta = {"format": "tmrl_learner/1", "version": self.version, "episodes": self.episodes, "updates": self.sac.updates,
-                "numpy_rng": self.rng.bit_generator.state, "config": self.config.model_dump(exclude={"base", "checkpoint"})}
+        meta = {
+            "format": "tmrl_learner/1",
+            "version": self.version,
+            "episodes": self.episodes,
+            "updates": self.sac.updates,
+            "numpy_rng": self.rng.bit_generator.state,
+            "config": self.config.model_dump(exclude={"base", "checkpoint"}),
+        }
         write_checkpoint(folder, tensors, meta)
 
     def restore(self, folder: Path) -> None:
@@ -84,11 +94,17 @@ class Learner:
         own = self.config.model_dump(mode="json", exclude={"base", "checkpoint"})
         changed = sorted(key for key in own if own[key] != meta["config"].get(key))
         if changed:
-            raise DataError(f"{folder}: written with other settings ({', '.join(changed)}); use those or a new run folder")
+            raise DataError(
+                f"{folder}: written with other settings ({', '.join(changed)}); use those or a new run folder"
+            )
         for name, module in self._modules().items():
             prefix = f"{name}."
-            module.load_state_dict(_unflatten(module, {k[len(prefix):]: v for k, v in tensors.items() if k.startswith(prefix)}))
-        self.replay.restore({k.removeprefix("replay."): v.numpy() for k, v in tensors.items() if k.startswith("replay.")})
+            module.load_state_dict(
+                _unflatten(module, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
+            )
+        self.replay.restore(
+            {k.removeprefix("replay."): v.numpy() for k, v in tensors.items() if k.startswith("replay.")}
+        )
         self.sac.log_temperature.data.copy_(tensors["log_temperature"])
         torch.set_rng_state(tensors["torch_rng"])
         self.rng.bit_generator.state = meta["numpy_rng"]

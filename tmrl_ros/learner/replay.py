@@ -51,4 +51,8 @@ class Replay:
         n = len(state["reward"])
         for name in FIELDS:
             self.rows[name][:n] = state[name]
-        self.episode[:n], self.successful[:n], self.count = state["episode"], state["successful"], int(state["count"][0])
+        self.episode[:n], self.successful[:n], self.count = (
+            state["episode"],
+            state["successful"],
+            int(state["count"][0]),
+        )

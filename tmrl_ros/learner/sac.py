@@ -22,7 +22,9 @@ class Sac:
         self.actor = Actor(feature_dim, z_dim, modulation)
         self.critic = Critic(config.critics, feature_dim, self.actor.dim, modulation.width)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.average = copy.deepcopy(self.actor).requires_grad_(False)  # what acts: the last iterate swings between updates
+        self.average = copy.deepcopy(self.actor).requires_grad_(
+            False
+        )  # what acts: the last iterate swings between updates
         heads = [z_dim, self.actor.dim - z_dim]
         self.heads = [n for n in heads if n]
         self.target_entropy = config.target_entropy * torch.tensor(self.heads)

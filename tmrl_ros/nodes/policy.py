@@ -78,7 +78,9 @@ class Policy(Node):
         try:
             self.server.update_actor(*update)
         except TmrlError as error:
-            self.get_logger().error(f"actor version {update[0]} is refused, version {self.server.version} stays: {error}")
+            self.get_logger().error(
+                f"actor version {update[0]} is refused, version {self.server.version} stays: {error}"
+            )
 
     def _give_up_on_learner(self) -> None:
         self.patience.cancel()

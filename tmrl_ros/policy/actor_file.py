@@ -26,10 +26,14 @@ def build_actor(tensors: dict[str, Tensor], feature_dim: int, z_dim: int, config
         one = Critic(1, feature_dim, actor.dim, config.width).theta.numel()
         critic = Critic(len(tensors["critic.theta"]) // one, feature_dim, actor.dim, config.width)
         for name, module in (("actor", actor), ("critic", critic)):
-            module.load_state_dict({k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")})
+            module.load_state_dict(
+                {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
+            )
     except (KeyError, RuntimeError) as error:
-        raise DataError(f"actor does not fit the modulation settings ({str(error).splitlines()[-1].strip()}); "
-                        "use the settings it was trained with") from None
+        raise DataError(
+            f"actor does not fit the modulation settings ({str(error).splitlines()[-1].strip()}); "
+            "use the settings it was trained with"
+        ) from None
     return _frozen(actor), _frozen(critic)
 
 

@@ -76,7 +76,9 @@ class BasePolicy(nn.Module):
     def save(self, folder: Path, meta: dict) -> None:
         """Write weights and description atomically; `meta` says what it was trained on."""
         shape = {"state_dim": self.state_dim, "action_dim": self.action_dim, "horizon": self.horizon}
-        write_checkpoint(folder, self.state_dict(), {"format": FORMAT, "config": self.config.model_dump(), **shape, **meta})
+        write_checkpoint(
+            folder, self.state_dict(), {"format": FORMAT, "config": self.config.model_dump(), **shape, **meta}
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "BasePolicy":

@@ -37,14 +37,18 @@ def read_checkpoint(folder: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
         meta = json.loads((folder / META).read_bytes())
         data = (folder / TENSORS).read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{folder}: no checkpoint here ({Path(error.filename).name} is missing); give a folder that "
-                        "`tmrl pretrain` or a session wrote") from None
+        raise DataError(
+            f"{folder}: no checkpoint here ({Path(error.filename).name} is missing); give a folder that "
+            "`tmrl pretrain` or a session wrote"
+        ) from None
     except ValueError:
         raise DataError(f"{folder / META}: not JSON, the file is damaged; use an earlier checkpoint") from None
     if meta.get("format") != kind:
         raise DataError(f"{folder}: holds {meta.get('format')!r}, expected {kind!r}; check which folder was given")
     if hashlib.sha256(data).hexdigest() != meta.get("sha256"):
-        raise DataError(f"{folder / TENSORS}: checksum differs, the file is damaged or cut short; use an earlier checkpoint")
+        raise DataError(
+            f"{folder / TENSORS}: checksum differs, the file is damaged or cut short; use an earlier checkpoint"
+        )
     return safetensors.torch.load(data), meta
 
 

@@ -25,4 +25,9 @@ def measure_dial(base: BasePolicy, states: np.ndarray, chunks: np.ndarray, seed:
         groups = actions.view(len(states), SAMPLES, -1)
         spread.append(float(groups.std(1).mean()))
     marginal = float(chunks.std(0).mean())
-    return {"sigma": SIGMAS.tolist(), "spread": spread, "coverage": [s / marginal for s in spread], "marginal_spread": marginal}
+    return {
+        "sigma": SIGMAS.tolist(),
+        "spread": spread,
+        "coverage": [s / marginal for s in spread],
+        "marginal_spread": marginal,
+    }

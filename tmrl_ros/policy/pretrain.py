@@ -12,7 +12,11 @@ EMA_DECAY = 0.999  # averaged weights sample visibly smoother chunks than the la
 
 
 def pretrain(
-    states: np.ndarray, chunks: np.ndarray, config: BaseConfig, seed: int, progress: Callable[[int, dict], None] = lambda *_: None
+    states: np.ndarray,
+    chunks: np.ndarray,
+    config: BaseConfig,
+    seed: int,
+    progress: Callable[[int, dict], None] = lambda *_: None,
 ) -> BasePolicy:
     """Fit a policy to `states` [n, state_dim] and `chunks` [n, horizon, action_dim]; calls `progress(update_step, info)`."""
     torch.manual_seed(seed)
@@ -30,7 +34,9 @@ def pretrain(
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        torch._foreach_lerp_(list(average.values()), list(policy.state_dict().values()), 1 - min(EMA_DECAY, step / (step + 10)))
+        torch._foreach_lerp_(
+            list(average.values()), list(policy.state_dict().values()), 1 - min(EMA_DECAY, step / (step + 10))
+        )
         progress(step + 1, info)
     policy.load_state_dict(average)
     return policy.eval().requires_grad_(False)

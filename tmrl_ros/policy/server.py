@@ -17,8 +17,10 @@ class PolicyServer:
 
     def __init__(self, config: PolicyConfig, base: BasePolicy):
         if base.horizon != config.timing.action_horizon:
-            raise ConfigError(f"timing.action_horizon = {config.timing.action_horizon}, but the base was trained with "
-                              f"{base.horizon}; set it to that or pre-train again")
+            raise ConfigError(
+                f"timing.action_horizon = {config.timing.action_horizon}, but the base was trained with "
+                f"{base.horizon}; set it to that or pre-train again"
+            )
         self.config, self.base = config, base
         self.z_dim = base.action_dim * (base.horizon if config.steering.z_chunk else 1)
         self.version, self.actor, self.critic = 0, None, None
@@ -41,10 +43,17 @@ class PolicyServer:
         noise = z.view(1, -1, dim).expand(1, horizon, dim)
         actions = self.base.sample(state, noise, sigma)[0].clamp(-1.0, 1.0)
         if not (torch.isfinite(actions).all() and torch.isfinite(z).all()):
-            raise ActionError(f"policy produced an action that is not finite for decision {request.decision}; nothing is sent")
+            raise ActionError(
+                f"policy produced an action that is not finite for decision {request.decision}; nothing is sent"
+            )
         return ActionChunk(
-            request.stamp_ns, request.episode, request.decision, 1.0 / self.config.timing.action_hz, actions.numpy(),
-            Modulation(z[0].numpy(), float(sigma[0])), self.version,
+            request.stamp_ns,
+            request.episode,
+            request.decision,
+            1.0 / self.config.timing.action_hz,
+            actions.numpy(),
+            Modulation(z[0].numpy(), float(sigma[0])),
+            self.version,
         )
 
     def _modulate(self, state, greedy: bool, generator) -> tuple[torch.Tensor, torch.Tensor]:

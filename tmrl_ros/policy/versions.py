@@ -1,6 +1,5 @@
 """Which actor version acts: in lockstep exactly the one that is `lag` decisions old, so that a seed gives one session."""
 
-
 from tmrl_ros.config import Versions
 
 

@@ -70,8 +70,10 @@ def run(**wishes) -> Path:
     result = _summarise(job, run_dir)
     report = write_report(run_dir)
     base, final = result["base_success"], result["final_success"]
-    console.print(f"success {base['value']:.2f} before, {final['value']:.2f} after {result['robot_minutes']:.0f} robot minutes "
-                  f"at {result['real_time_factor']:.0f} times real time")
+    console.print(
+        f"success {base['value']:.2f} before, {final['value']:.2f} after {result['robot_minutes']:.0f} robot minutes "
+        f"at {result['real_time_factor']:.0f} times real time"
+    )
     console.print(f"report: {report.as_uri()}")
     return report
 
@@ -81,9 +83,17 @@ def collect(job: Job, run_dir: Path) -> None:
     _session(job, run_dir, "collect", "collect", episodes=job.demos, bias_cm=0.0, start_stream=DEMO_STREAM)
     kept, dropped = demonstrations(records(run_dir / "collect/bag"), Timing().execution_horizon)
     if len(kept) < job.demos:
-        raise DataError(f"{len(kept)} of {job.demos} demonstrations are whole ({dict(dropped)}); see {run_dir / 'collect/logs'}")
-    meta = store.StoreMeta(task=job.task, seed=job.seed, calibration="true", state_names=STATE_NAMES,
-                           action_names=ACTION_NAMES, action_hz=Timing().action_hz)
+        raise DataError(
+            f"{len(kept)} of {job.demos} demonstrations are whole ({dict(dropped)}); see {run_dir / 'collect/logs'}"
+        )
+    meta = store.StoreMeta(
+        task=job.task,
+        seed=job.seed,
+        calibration="true",
+        state_names=STATE_NAMES,
+        action_names=ACTION_NAMES,
+        action_hz=Timing().action_hz,
+    )
     shutil.rmtree(run_dir / "demos.zarr", ignore_errors=True)
     store.write(run_dir / "demos.zarr", store.collect([(episode.states, episode.actions) for episode in kept], meta))
 
@@ -123,8 +133,10 @@ def pictures(job: Job, run_dir: Path) -> None:
     for phase, name in (("base", "before"), ("final", "after")):
         nodes = read_parameters(run_dir / phase / "parameters.yaml", graph.MODELS)
         film_first_episode(
-            validate(PolicyConfig, nodes["policy"]), validate(SupervisorConfig, nodes["supervisor"]),
-            validate(Shift, nodes["sim"]["shift"]), run_dir / "frames" / name,
+            validate(PolicyConfig, nodes["policy"]),
+            validate(SupervisorConfig, nodes["supervisor"]),
+            validate(Shift, nodes["sim"]["shift"]),
+            run_dir / "frames" / name,
         )
 
 
@@ -132,7 +144,13 @@ def _session(job: Job, run_dir: Path, phase: str, kind: graph.Kind, **options) -
     """One session over ROS in run_dir/<phase>; its decisions and episodes are logged from its bag."""
     folder = run_dir / phase
     shutil.rmtree(folder, ignore_errors=True)
-    shared = {"task": job.task, "method": job.method, "seed": job.seed, "bias_cm": job.bias_cm, "base": str(run_dir / "base_policy")}
+    shared = {
+        "task": job.task,
+        "method": job.method,
+        "seed": job.seed,
+        "bias_cm": job.bias_cm,
+        "base": str(run_dir / "base_policy"),
+    }
     chosen = validate(graph.SessionOptions, {**shared, "run_dir": str(folder), **options})
     with SessionProgress(kind, chosen) as progress:
         starter.run_session(graph.build(kind, chosen), folder, progress, progress.say)
@@ -166,8 +184,15 @@ def _summarise(job: Job, run_dir: Path) -> dict:
     events = {phase: runlog.episode_events(run_dir, phase) for phase in ("base", "finetune", "final")}
     updates = [row["learner/updates"] for row in runlog.read(run_dir / runlog.METRICS) if "learner/updates" in row]
     result = summary.summarise(
-        task=job.task, method=job.method, seed=job.seed, demos=job.demos, base=events["base"], training=events["finetune"],
-        final=events["final"], updates=int(max(updates, default=0)), wall_s=json.loads((run_dir / "phases.json").read_text()),
+        task=job.task,
+        method=job.method,
+        seed=job.seed,
+        demos=job.demos,
+        base=events["base"],
+        training=events["finetune"],
+        final=events["final"],
+        updates=int(max(updates, default=0)),
+        wall_s=json.loads((run_dir / "phases.json").read_text()),
         revision=summary.git_revision(Path(__file__).parent),
     )
     summary.write(run_dir, result)

@@ -22,7 +22,9 @@ def run(demos: Path, out: Path, seed: int = 0, config: BaseConfig | None = None)
     states, chunks = store.chunks(demonstrations, Timing().action_horizon)
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[say]}")
     with Progress(*columns, TimeRemainingColumn()) as bar:
-        task = bar.add_task(f"pretrain {config.kind}", total=config.steps, say=f"{len(demonstrations.ends)} demonstrations")
+        task = bar.add_task(
+            f"pretrain {config.kind}", total=config.steps, say=f"{len(demonstrations.ends)} demonstrations"
+        )
 
         def show(step: int, info: dict) -> None:
             if step % EVERY == 0:
