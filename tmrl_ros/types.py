@@ -1,6 +1,6 @@
 """What crosses the seams between domain packages: plain frozen records of numpy arrays, no ROS, no torch.
 
-Stamps are integer nanoseconds of ROS time. Positions are in the robot base frame (fr3_link0), metres; angles in radians.
+Stamps are integer nanoseconds of ROS time. Positions are in the robot base frame (fr3_link0), m; angles in rad.
 """
 
 from dataclasses import dataclass, field
@@ -90,7 +90,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class RobotState:
-    """The arm and gripper at one stamp: q, dq float64 [7] (rad, rad/s); width_m the full opening; force_n external [3]."""
+    """Arm and gripper at one stamp: q, dq float64 [7] (rad, rad/s); width_m the full opening; force_n external [3]."""
 
     stamp_ns: int
     q: np.ndarray
@@ -101,7 +101,7 @@ class RobotState:
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """What the reward source says at one stamp; `objects_m` are true object positions, float64 [n, 3] (simulation only)."""
+    """What the reward source says at one stamp; `objects_m` are true positions, float64 [n, 3] (simulation only)."""
 
     stamp_ns: int
     success: bool
@@ -133,7 +133,7 @@ class CommandWindow:
 
 @dataclass(frozen=True, slots=True)
 class ResetRequest:
-    """The supervisor asks for the objects of one episode; the start state follows from (seed, stream, episode) alone."""
+    """The supervisor asks for the objects of one episode; their start follows from (seed, stream, episode) alone."""
 
     stamp_ns: int
     stream: int

@@ -21,7 +21,7 @@ def test_sigma_starts_where_configured_and_all_heads_stay_in_their_bounds():
     z, sigma = actor.split(actor.sample(torch.randn(500, 3), torch.zeros(500, 5))[0])
     assert sigma.mean().item() == pytest.approx(0.15, abs=0.02)
     z, sigma = actor.split(actor.sample(torch.randn(500, 3) * 100, torch.randn(500, 5) * 10)[0])
-    assert z.abs().max() <= 1.5 and 0 <= sigma.min() and sigma.max() <= 0.3
+    assert z.abs().max() <= 1.5 and sigma.min() >= 0 and sigma.max() <= 0.3
 
 
 def test_join_undoes_split():

@@ -1,4 +1,4 @@
-"""The learner: decisions in, actor versions out; everything it knows can be written to and resumed from one checkpoint."""
+"""The learner: decisions in, actor versions out; all that it knows can be written to one checkpoint and resumed."""
 
 from pathlib import Path
 

@@ -60,7 +60,7 @@ class Sac:
         return loss, dial, info
 
     def update(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """One critic update and, every `actor_period`-th time, one of actor and temperatures; metrics are to be averaged."""
+        """One critic update and, every `actor_period`-th time, one of actor and temperatures; returns raw metrics."""
         batch = {name: torch.as_tensor(value) for name, value in batch.items()}
         loss, info = self.critic_loss(batch)
         self._descend("critic", loss)

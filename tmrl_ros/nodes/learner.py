@@ -1,8 +1,8 @@
 """The online learner: decisions and observations in, actor versions out; may die and come back at any time.
 
 Every `versions.period` decisions it publishes an ActorUpdate (empty while warming up), every `checkpoint_episodes`
-episodes it writes a checkpoint. After a restart it loads the newest one, is told of the decisions it missed by the latched
-topic, learns from those whose observations still reach it, and counts the others as lost.
+episodes it writes a checkpoint. After a restart it loads the newest one, is told of the decisions it missed by the
+latched topic, learns from those whose observations still reach it, and counts the others as lost.
 """
 
 import os

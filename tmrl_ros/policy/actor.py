@@ -3,6 +3,7 @@
 A modulation is handled as a vector u in [-1, 1]^m: z / z_max, then (if learned) sigma mapped from [0, sigma_max].
 """
 
+import itertools
 import math
 
 import torch
@@ -17,12 +18,12 @@ LOG_STD = (-5.0, 1.0)
 class Ensemble(nn.Module):
     """`members` independent MLPs with layer norm, evaluated as batched matrix products: [n, in] -> [members, n, out].
 
-    All weights are one flat parameter: an optimiser's or an average's cost is its calls, not its arithmetic, at this size.
+    All weights are one flat parameter: at this size an optimiser's cost is its calls, not its arithmetic.
     """
 
     def __init__(self, members: int, dims: list[int]):
         super().__init__()
-        pairs = list(zip(dims[:-1], dims[1:], strict=True))
+        pairs = list(itertools.pairwise(dims))
         self.shapes = [shape for fan_in, out in pairs for shape in ((members, fan_in, out), (members, 1, out))]
         bounds = [fan_in**-0.5 for fan_in, _ in pairs for _ in range(2)]
         parts = [torch.empty(shape).uniform_(-bound, bound) for shape, bound in zip(self.shapes, bounds, strict=True)]
@@ -99,7 +100,7 @@ class Actor(Ensemble):
 def choose(actor: Actor, critic: Critic, features: Tensor, greedy: bool, noise: Tensor) -> Tensor:
     """One u [1, dim] for `features` [1, d]: exploring takes the first sample; greedy the best by Q of mean and samples.
 
-    `noise` [candidates, dim] is standard normal. Taking the best of several by Q: EXPO and others; here over (z, sigma).
+    `noise` [candidates, dim] is standard normal. Others rank actions by Q; here the candidates are (z, sigma).
     """
     if not greedy:
         return actor.sample(features, noise[:1])[0]

@@ -20,7 +20,7 @@ def actor_tensors(actor: Actor, critic: Critic) -> dict[str, Tensor]:
 
 
 def build_actor(tensors: dict[str, Tensor], feature_dim: int, z_dim: int, config: ActorConfig) -> tuple[Actor, Critic]:
-    """Frozen networks from named tensors; raises DataError if their shapes do not fit the modulation's configuration."""
+    """Frozen networks from named tensors; raises DataError if their shapes do not fit the modulation settings."""
     actor = Actor(feature_dim, z_dim, config)
     try:
         one = Critic(1, feature_dim, actor.dim, config.width).theta.numel()

@@ -1,6 +1,7 @@
 """The base policy: a flow-matching chunk policy, pre-trained with or without context smoothing, frozen afterwards.
 
-Flow time: tau = 1 is noise, tau = 0 the action; x_tau = tau n + (1 - tau) a; the network learns v = n - a (arXiv 2605.12236).
+Flow time: tau = 1 is noise, tau = 0 the action; x_tau = tau n + (1 - tau) a; the network learns v = n - a
+(arXiv 2605.12236).
 """
 
 from pathlib import Path
@@ -41,11 +42,11 @@ class BasePolicy(nn.Module):
         return ((state - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
 
     def context(self, state: Tensor) -> Tensor:
-        """What smoothing corrupts: the standardised state, scaled up so that noise of one std does not drown it at once."""
+        """What smoothing corrupts: the standardised state, scaled up so that unit noise does not drown it at once."""
         return self.config.context_scale * self.features(state)
 
     def loss(self, state: Tensor, chunk: Tensor) -> tuple[Tensor, dict]:
-        """Flow-matching loss over `state` [n, state_dim] and `chunk` [n, horizon, action_dim], each with its own (tau, sigma)."""
+        """Flow-matching loss of `chunk` [n, horizon, action_dim] given `state` [n, state_dim]."""
         n = len(state)
         action = ((chunk - self.action_mean) / self.action_std).flatten(1)
         noise, tau = torch.randn_like(action), torch.rand(n)

@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with tensors.safetensors and meta.json, written beside and renamed, so a kill leaves old or new.
+"""Checkpoints: a folder with tensors.safetensors and meta.json, written beside and renamed: a kill leaves old or new.
 
 meta.json carries the SHA-256 of the tensors, so damage is found at load. Never pickle: a checkpoint cannot run code.
 """

@@ -18,7 +18,7 @@ def pretrain(
     seed: int,
     progress: Callable[[int, dict], None] = lambda *_: None,
 ) -> BasePolicy:
-    """Fit a policy to `states` [n, state_dim] and `chunks` [n, horizon, action_dim]; calls `progress(update_step, info)`."""
+    """Fit a policy to `states` [n, state_dim] and `chunks` [n, horizon, action_dim]; calls `progress(step, info)`."""
     torch.manual_seed(seed)
     policy = BasePolicy(config, states.shape[1], chunks.shape[2], chunks.shape[1])
     policy.fit_normalisation(states, chunks)

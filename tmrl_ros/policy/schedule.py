@@ -14,8 +14,8 @@ DDPM_BETAS = (1e-4, 0.02)
 def signal(sigma: torch.Tensor, schedule: str) -> torch.Tensor:
     """Weight r of the clean context, in [0, 1], same shape as `sigma`.
 
-    `cosine` is r = cos(pi sigma / 2): an even dial. `ddpm` is the paper's sqrt(alpha_bar_k), k = floor(sigma (T - 1)), with
-    linear betas and T = 1000, shifted by one step so that sigma = 0 is exactly clean; above sigma = 0.5 it is nearly all noise.
+    `cosine` is r = cos(pi sigma / 2): an even dial. `ddpm` is the paper's sqrt(alpha_bar_k), k = floor(sigma (T - 1)),
+    with linear betas and T = 1000, shifted by one step so that sigma = 0 is exactly clean; nearly all noise above 0.5.
     """
     if schedule == "cosine":
         return torch.cos(sigma * (math.pi / 2)).clamp(0.0, 1.0)
@@ -24,7 +24,7 @@ def signal(sigma: torch.Tensor, schedule: str) -> torch.Tensor:
 
 
 def smooth(context: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor | None, schedule: str) -> torch.Tensor:
-    """Corrupt `context` [n, d] by `sigma` [n]; `noise` [n, d] is standard normal, or None to attenuate only (eps = 0)."""
+    """Corrupt `context` [n, d] by `sigma` [n]; `noise` [n, d] is standard normal, None attenuates only (eps = 0)."""
     weight = signal(sigma, schedule)[:, None]
     attenuated = weight * context
     if noise is None:

@@ -1,4 +1,4 @@
-"""Which actor version acts: in lockstep exactly the one that is `lag` decisions old, so that a seed gives one session."""
+"""Which actor version acts: in lockstep exactly the one that is `lag` decisions old, so a seed gives one session."""
 
 from tmrl_ros.config import Versions
 
@@ -6,8 +6,8 @@ from tmrl_ros.config import Versions
 class ActorVersions:
     """Holds published versions until the decision that is due to use them.
 
-    The learner publishes every `period` decisions (empty parameters while it warms up). Decision n uses the newest multiple
-    of `period` that is at most n - lag: old enough that learning overlaps acting, and never a matter of timing.
+    The learner publishes every `period` decisions (empty parameters while it warms up). Decision n uses the newest
+    multiple of `period` that is at most n - lag: old enough that learning overlaps acting, never a matter of timing.
     """
 
     def __init__(self, config: Versions):

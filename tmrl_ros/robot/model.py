@@ -19,6 +19,8 @@ TORQUE = np.array([8.0, 8, 8, 8, 4, 4, 3])
 ARMATURE = np.array([0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05])  # kg m^2; also keeps link7's tiny inertia well conditioned
 FINGER_STIFFNESS, FINGER_DAMPING = 2000.0, 60.0  # N/m, N s/m
 
+SPECTATOR_M = (1.0, 0.6, 0.42)  # from where the report's pictures are taken
+
 # Links as capsules in the link frame: (from, to, radius).
 LINK_CAPSULES = (
     (((-0.08, 0, 0.06), (0, 0, 0.06), 0.06), ((0, 0, 0.06), (0, 0, 0.14), 0.06)),
@@ -35,6 +37,7 @@ LINK_CAPSULES = (
     (((0, 0, -0.04), (0, 0, 0.08), 0.045),),
 )
 WHITE, DARK, BLUE, WOOD = (0.93, 0.93, 0.94, 1), (0.2, 0.21, 0.23, 1), (0.16, 0.42, 0.85, 1), (0.75, 0.68, 0.58, 1)
+GHOST = (0.95, 0.5, 0.1, 0.45)
 ROBOT, WORLD = 1, 2  # collision groups: robot parts meet the world, the world meets everything, robot parts never meet
 
 
@@ -111,6 +114,27 @@ def _scene(spec, mass_scale, friction_scale):
     quat = np.empty(4)
     mujoco.mju_mat2Quat(quat, axes.ravel())
     world.add_camera(name="front", pos=(1.35, 0.05, 0.72), quat=quat, fovy=50)
+    world.add_camera(name="spectator", pos=SPECTATOR_M, quat=_looking(SPECTATOR_M, (0.47, 0.08, 0.14)), fovy=42)
+    sky = spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, width=64, height=384)
+    sky.builtin, sky.rgb1, sky.rgb2 = mujoco.mjtBuiltin.mjBUILTIN_GRADIENT, (0.96, 0.97, 0.99), (0.8, 0.85, 0.92)
+
+
+def add_ghost(scene, position_m):
+    """Adds a translucent cube at [3] m to a scene that is about to be drawn; it takes no part in physics."""
+    geom = scene.geoms[scene.ngeom]
+    size, upright = np.full(3, CUBE_M / 2), np.eye(3).ravel()
+    mujoco.mjv_initGeom(geom, mujoco.mjtGeom.mjGEOM_BOX, size, np.asarray(position_m, float), upright, np.array(GHOST))
+    scene.ngeom += 1
+
+
+def _looking(position, target):
+    """Quaternion wxyz of a camera at `position` that looks at `target`, both [3] m, with the image upright."""
+    backwards = np.subtract(position, target) / np.linalg.norm(np.subtract(position, target))
+    right = np.cross((0, 0, 1), backwards)
+    right /= np.linalg.norm(right)
+    quat = np.empty(4)
+    mujoco.mju_mat2Quat(quat, np.column_stack([right, np.cross(backwards, right), backwards]).ravel())
+    return quat
 
 
 def _inertial(body, inertial):

@@ -116,6 +116,10 @@ class SimRobot:
         """uint8 [height, width, 3] rgb of this moment, or of a stored qpos."""
         return self._draw(qpos, camera, height, width, depth=False)
 
+    def render_belief(self, qpos, height=240, width=320) -> np.ndarray:
+        """For people: a stored qpos seen by a spectator, with a ghost of the cube where the policy is told that it is."""
+        return self._draw(qpos, "spectator", height, width, depth=False, ghost_m=qpos[9:12] + self.shift.camera_bias_m)
+
     def render_depth(self, qpos=None, camera="front", height=240, width=320) -> np.ndarray:
         """float32 [height, width] m along the optical axis."""
         return self._draw(qpos, camera, height, width, depth=True)
@@ -124,7 +128,7 @@ class SimRobot:
         """The camera's focal length at this image height; the pixels are square."""
         return 0.5 * height / np.tan(np.radians(self.model.camera(camera).fovy[0]) / 2)
 
-    def _draw(self, qpos, camera, height, width, depth):
+    def _draw(self, qpos, camera, height, width, depth, ghost_m=None):
         renderer = self._renderers.get((height, width))
         if renderer is None:
             if os.environ["MUJOCO_GL"] == "disabled":
@@ -137,6 +141,8 @@ class SimRobot:
             mujoco.mj_forward(self.model, data)
         (renderer.enable_depth_rendering if depth else renderer.disable_depth_rendering)()
         renderer.update_scene(data, camera)
+        if ghost_m is not None:
+            model.add_ghost(renderer.scene, ghost_m)
         return renderer.render()
 
 

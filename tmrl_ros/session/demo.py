@@ -1,7 +1,7 @@
 """The main job: collect, pre-train, evaluate, fine-tune for a robot-hour, evaluate again, report.
 
-Every phase is a session over ROS of its own in runs/<name>/<phase>/, with its bag, logs and parameters. A phase that is done is
-not done again, so a job that was stopped goes on where it was.
+Every phase is a session over ROS of its own in runs/<name>/<phase>/, with its bag, logs and parameters. A phase that is
+done is not done again, so a job that was stopped goes on where it was.
 """
 
 import json
@@ -20,7 +20,6 @@ from tmrl_ros.errors import DataError
 from tmrl_ros.nodes.replay import metrics, records
 from tmrl_ros.parameters import read_parameters
 from tmrl_ros.perception.state import STATE_NAMES
-from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.dial import measure_dial
 from tmrl_ros.session import graph, pretrain, runlog, starter, summary
 from tmrl_ros.session.frames import film_first_episode
@@ -79,7 +78,7 @@ def run(**wishes) -> Path:
 
 
 def collect(job: Job, run_dir: Path) -> None:
-    """Demonstrations by the scripted teleoperator, through the same path as a person's, out of the bag into the store."""
+    """Demonstrations by the scripted teleoperator, on the same path as a person's, from the bag into the store."""
     _session(job, run_dir, "collect", "collect", episodes=job.demos, bias_cm=0.0, start_stream=DEMO_STREAM)
     kept, dropped = demonstrations(records(run_dir / "collect/bag"), Timing().execution_horizon)
     if len(kept) < job.demos:

@@ -35,4 +35,4 @@ def film_first_episode(policy: PolicyConfig, supervisor: SupervisorConfig, shift
     for old in folder.glob("*.png"):
         old.unlink()
     for number, qpos in enumerate([*scenes[:-1:EVERY], scenes[-1]]):
-        Image.fromarray(sim.render(qpos)).save(folder / f"{number:03d}.png")
+        Image.fromarray(sim.render_belief(qpos)).save(folder / f"{number:03d}.png")

@@ -1,7 +1,7 @@
 """The same session in one process, without ROS: for benchmarks, and as the reference the nodes are compared with.
 
-Calls the cores in the order in which lockstep makes the nodes answer (docs/architecture.md), so that a seed gives the same
-episodes here and there.
+Calls the cores in the order in which lockstep makes the nodes answer (docs/architecture.md), so that a seed gives the
+same episodes here and there.
 """
 
 from collections.abc import Callable

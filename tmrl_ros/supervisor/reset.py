@@ -57,7 +57,7 @@ class Reset:
             self._enter(Phase.RETRACT)
 
     def _blocked(self) -> bool:
-        """The arm stands though it has somewhere to go: a joint is at its limit. The way home in joint space is open."""
+        """The arm stands though it has somewhere to go: a joint is at its limit. In joint space the way is open."""
         return self.motion.standing and self._elapsed_s - self._since_s >= BLOCKED_S
 
     def _retract(self):

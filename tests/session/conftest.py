@@ -1,0 +1,70 @@
+"""A tiny base policy, and the parameters of short sessions over the real nodes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+import torch
+
+from tmrl_ros.config import BaseConfig, Shift, SupervisorConfig, Timing
+from tmrl_ros.data import store
+from tmrl_ros.data.assembler import demonstrations
+from tmrl_ros.perception.state import STATE_NAMES
+from tmrl_ros.policy.pretrain import pretrain
+from tmrl_ros.robot.sim import SimRobot
+from tmrl_ros.robot.teleop_script import ScriptedTeleop
+from tmrl_ros.session.graph import NodeSpec, SessionOptions, build
+from tmrl_ros.session.inprocess import InProcessSession
+from tmrl_ros.supervisor.core import SupervisorCore
+
+DEMOS = 6
+TINY_BASE = BaseConfig(width=32, layers=1, steps=300, batch=64)
+TINY_SAC = {"batch": 16, "updates_per_decision": 2, "warmup_episodes": 1}
+TINY_TASK = {"episode_s": 4.0, "reset_s": 2.0}
+ACTION_NAMES = ["dx", "dy", "dz", "grip"]
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    demos: Path  # demonstration store
+    base: Path  # folder of the base policy
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory) -> Pretrained:
+    """A handful of scripted demonstrations and a small base that learned a little from them."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("pretrained")
+    made = Pretrained(folder / "demos.zarr", folder / "base")
+    config = SupervisorConfig(mode="collect", episodes=DEMOS)
+    records = []
+    sim = SimRobot(config.task, config.timing, Shift(), config.seed)
+    teleop = ScriptedTeleop(config.task.name, config.seed)
+    InProcessSession(sim, SupervisorCore(config), teleop=teleop, watch=records.append).run()
+    kept, _ = demonstrations(records, Timing().execution_horizon)
+    meta = store.StoreMeta(
+        task="pick_cube", seed=0, calibration="true", state_names=STATE_NAMES, action_names=ACTION_NAMES, action_hz=10
+    )
+    store.write(made.demos, store.collect([(episode.states, episode.actions) for episode in kept], meta))
+    states, chunks = store.chunks(store.read(made.demos), Timing().action_horizon)
+    pretrain(states, chunks, TINY_BASE, 0).save(made.base, {"task": "pick_cube"})
+    return made
+
+
+@pytest.fixture
+def finetuning(pretrained):
+    """finetuning(run_dir, patience_s, **options): the graph of a short session with a small learner."""
+
+    def specs(run_dir: Path, patience_s: float, **options) -> list[NodeSpec]:
+        chosen = SessionOptions(base=str(pretrained.base), run_dir=str(run_dir), bias_cm=5, **options)
+        shared = {"timing.lockstep_timeout_s": patience_s, "task": TINY_TASK}
+        own = {
+            "policy": {"modulation.width": 32},
+            "learner": {"modulation.width": 32, "sac": TINY_SAC, "checkpoint_episodes": 1},
+        }
+        names = ("sim", "perception", "recorder", "policy", "learner", "supervisor")
+        return build("finetune", chosen, {name: shared | own.get(name, {}) for name in names})
+
+    return specs
