@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tmrl_ros"
 BASE = {"types", "errors", "config", "fr3", "kinematics", "parameters", ""}
-DOMAIN = {"robot", "perception", "policy", "learner", "supervisor", "data"}
+DOMAIN = {"robot", "perception", "policy", "learner", "supervisor", "data", "teleop"}
 ALLOWED = {
     **{name: BASE for name in BASE},
     **{name: BASE | {name} for name in DOMAIN},

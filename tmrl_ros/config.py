@@ -67,8 +67,86 @@ class PerceptionConfig(NodeConfig):
     pass
 
 
+class CloudConfig(Model):
+    """From depth images to one cloud of a fixed size, base frame."""
+
+    points: int = Field(1024, ge=16, le=16384, description="of the cloud, always")
+    crop_min_m: Vector3 = (0.2, -0.4, -0.05)
+    crop_max_m: Vector3 = (0.8, 0.4, 0.6)
+    table: Literal["height", "fit", "keep"] = Field("height", description="fit: RANSAC on the first images")
+    table_height_m: float = Field(0.0, ge=-1, le=2, description="height: where the table's top is")
+    table_clearance_m: float = Field(0.006, ge=0, le=0.05, description="what lies lower above the table goes with it")
+    voxel_m: float = Field(0.006, ge=0.001, le=0.1)
+    neighbours: int = Field(10, ge=1, description="points in a voxel and its 26 neighbours, or it is an outlier")
+    points_min: int = Field(64, ge=1, description="voxels that must remain, or the images are refused")
+    depth_unit_m: float = Field(0.001, gt=0, le=0.1, description="of one count of a uint16 depth image")
+    colour: bool = Field(False, description="the cloud carries rgb, from images aligned to depth")
+
+
+class StreamLimits(Model):
+    """When frames of one camera stream count as faulty; the deadlines are those of the safety document."""
+
+    encoding: str = "16UC1"
+    hz: float = Field(30.0, gt=0, le=300)
+    age_s: float = Field(0.2, gt=0, le=1.0)
+    future_s: float = Field(0.05, gt=0, le=0.5)
+    silence_s: float = Field(0.2, gt=0, le=5.0)
+    valid_share: float = Field(0.05, ge=0, le=1, description="of pixels that see something; fewer is an empty image")
+    frozen_frames: int = Field(4, ge=0, description="equal images in a row; 0: never (a noiseless simulated camera)")
+    bad_before_hold: int = Field(3, ge=1, description="refused frames in a row before a hold")
+
+
+class JoyMap(Model):
+    """Which axis and button of a device's Joy messages means what. Velocity: x forward, y left, z up, from the base."""
+
+    axes: tuple[int, int, int] = Field(description="index of the axis that moves along x, y and z")
+    scales: Vector3 = Field((1.0, 1.0, 1.0), description="velocity share at full deflection; negative turns an axis")
+    dead_band: float = Field(0.1, ge=0, lt=1, description="deflection that is still rest; motion begins there at 0")
+    clutch_button: int = Field(-1, ge=-1, description="held while the device moves the arm; -1: always")
+    grip_button: int = Field(0, ge=0, description="opens and closes the hand in turn")
+    keep_button: int = Field(1, ge=0, description="ends the episode as good")
+    discard_button: int = Field(-1, ge=-1, description="throws the episode away; -1: a long press of keep_button")
+
+
+class KeyboardMap(Model):
+    """How keys become velocity: a terminal tells of presses and repeats only, never of a release."""
+
+    slow: float = Field(0.25, gt=0, le=1, description="velocity share of a small letter")
+    fast: float = Field(1.0, gt=0, le=1, description="velocity share of a capital letter")
+    hold_s: float = Field(0.15, gt=0, le=1, description="wall time for which a press moves: longer than a key repeat")
+
+
+class BoardConfig(Model):
+    """The printed ChArUco board."""
+
+    columns: int = Field(7, ge=3, le=30, description="squares along its x")
+    rows: int = Field(5, ge=3, le=30)
+    square_m: float = Field(0.04, gt=0, le=0.5, description="edge, measured on the print")
+    marker_m: float = Field(0.03, gt=0, le=0.5)
+    dictionary: Literal["DICT_4X4_100", "DICT_5X5_100", "DICT_6X6_250"] = "DICT_5X5_100"
+    corners_min: int = Field(8, ge=6, description="inner corners that an image must show to count as a view")
+
+
+class CalibrationLimits(Model):
+    """What a hand-eye calibration must reach to be written."""
+
+    views_min: int = Field(8, ge=4)
+    rotation_deg: float = Field(10.0, gt=0, le=90, description="turns of the hand about its second axis, rms")
+    reprojection_px: float = Field(1.0, gt=0, le=10, description="rms over all corners, hand-eye included")
+    board_m: float = Field(0.005, gt=0, le=0.05, description="rms of where the views put the board, against the mean")
+    board_deg: float = Field(1.0, gt=0, le=10)
+    position_std_m: float = Field(0.002, gt=0, le=0.05, description="of the camera's position, largest axis")
+
+
 class TeleopConfig(NodeConfig):
-    device: Literal["script", "joy"] = "script"
+    device: Literal["script", "joy", "keyboard", "spacenav", "gamepad"] = "script"
+    terminal: str = Field("/dev/tty", description="keyboard: the terminal whose keys are read")
+    lost_s: float = Field(0.5, gt=0, le=5, description="spacenav, gamepad: silence after which the device is lost")
+    keyboard: KeyboardMap = KeyboardMap()
+    spacenav: JoyMap = JoyMap(axes=(0, 1, 2))  # spacenav_node: x forward, y left, z up, two buttons
+    gamepad: JoyMap = JoyMap(  # joy_node with an Xbox pad: left stick, right stick up, LB, A, start, back
+        axes=(1, 0, 4), clutch_button=4, grip_button=0, keep_button=7, discard_button=6
+    )
 
 
 class SafetyLimits(Model):

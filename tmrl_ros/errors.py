@@ -15,3 +15,11 @@ class DataError(TmrlError):
 
 class ActionError(TmrlError):
     """An action, chunk or command that must not run."""
+
+
+class FrameError(TmrlError):
+    """A camera image, or a set of them, that must not become an observation."""
+
+
+class CalibrationError(TmrlError):
+    """A camera calibration that is bad, damaged, or not the one that belongs to the data."""

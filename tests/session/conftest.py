@@ -19,10 +19,10 @@ from tmrl_ros.session.graph import NodeSpec, SessionOptions, build
 from tmrl_ros.session.inprocess import InProcessSession
 from tmrl_ros.supervisor.core import SupervisorCore
 
-DEMOS = 6
-TINY_BASE = BaseConfig(width=32, layers=1, steps=300, batch=64)
+DEMOS = 10
+TINY_BASE = BaseConfig(width=64, layers=2, steps=800, batch=128)  # lifts the cube about every third time
 TINY_SAC = {"batch": 16, "updates_per_decision": 2, "warmup_episodes": 1}
-TINY_TASK = {"episode_s": 4.0, "reset_s": 2.0}
+QUICK_TASK = {"episode_s": 6.0, "reset_s": 2.0}
 ACTION_NAMES = ["dx", "dy", "dz", "grip"]
 
 
@@ -53,13 +53,13 @@ def pretrained(tmp_path_factory) -> Pretrained:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def finetuning(pretrained):
     """finetuning(run_dir, patience_s, **options): the graph of a short session with a small learner."""
 
     def specs(run_dir: Path, patience_s: float, **options) -> list[NodeSpec]:
-        chosen = SessionOptions(base=str(pretrained.base), run_dir=str(run_dir), bias_cm=5, **options)
-        shared = {"timing.lockstep_timeout_s": patience_s, "task": TINY_TASK}
+        chosen = SessionOptions(base=str(pretrained.base), run_dir=str(run_dir), **options)
+        shared = {"timing.lockstep_timeout_s": patience_s, "task": QUICK_TASK}
         own = {
             "policy": {"modulation.width": 32},
             "learner": {"modulation.width": 32, "sac": TINY_SAC, "checkpoint_episodes": 1},

@@ -4,13 +4,14 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
 
 from tmrl_ros.config import LearnerConfig, PolicyConfig, SimConfig, SupervisorConfig, validate
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.nodes.convert import from_msg, to_msg
 from tmrl_ros.nodes.replay import records
+from tmrl_ros.policy import server
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.policy.server import PolicyServer
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.session.inprocess import InProcessSession
 from tmrl_ros.session.starter import run_session
@@ -18,57 +19,89 @@ from tmrl_ros.supervisor.core import SupervisorCore
 from tmrl_ros.types import Decision, EpisodeEvent
 
 PATIENCE_S = 60.0  # of wall time: a machine that stalls must not change the session
+MINUTES = 0.8
+SEED = 5
 
 
-def said(all_records) -> list[Decision | EpisodeEvent]:
-    return [record for record in all_records if isinstance(record, (Decision, EpisodeEvent))]
+@pytest.fixture(scope="module")
+def over_dds(finetuning, tmp_path_factory):
+    """over_dds(): (decisions, events) of the session with SEED and every node as a process."""
+
+    def session():
+        folder = tmp_path_factory.mktemp("over_dds")
+        assert run_session(finetuning(folder, PATIENCE_S, seed=SEED, minutes=MINUTES), folder) == 0
+        return published(records(folder / "bag"))
+
+    return session
+
+
+@pytest.fixture(scope="module")
+def first(over_dds):
+    return over_dds()
+
+
+@pytest.fixture
+def in_one_process(finetuning, tmp_path, monkeypatch):
+    """in_one_process(seed): the same without processes, in float32 where messages are."""
+    build_actor = server.build_actor
+
+    def build_alone(*arguments):  # as in a process of its own: it must not draw from the learner's random stream
+        with torch.random.fork_rng(devices=[]):
+            return build_actor(*arguments)
+
+    monkeypatch.setattr(server, "build_actor", build_alone)
+
+    def session(seed):
+        given = {s.name: s.parameters for s in finetuning(tmp_path, PATIENCE_S, seed=seed, minutes=MINUTES)}
+        sim, supervisor = validate(SimConfig, given["sim"]), validate(SupervisorConfig, given["supervisor"])
+        policy, learner = validate(PolicyConfig, given["policy"]), validate(LearnerConfig, given["learner"])
+        base, heard = BasePolicy.load(policy.base), []
+        InProcessSession(
+            SimRobot(sim.task, sim.timing, sim.shift, sim.seed),
+            SupervisorCore(supervisor),
+            server.PolicyServer(policy, base),
+            Learner(learner, base),
+            watch=heard.append,
+        ).run()
+        return published(from_msg(to_msg(record)) for record in heard if isinstance(record, (Decision, EpisodeEvent)))
+
+    return session
+
+
+def published(heard):
+    """(decisions, events) as dicts that compare bit for bit."""
+    heard = list(heard)
+    return tuple([plain(record) for record in heard if isinstance(record, kind)] for kind in (Decision, EpisodeEvent))
 
 
 def plain(value):
-    """Records as nested tuples, so that arrays compare bit for bit."""
     if isinstance(value, np.ndarray):
-        return value.shape, value.tobytes()
+        return value.dtype.str, value.shape, value.tobytes()
     if hasattr(value, "__dataclass_fields__"):
-        return type(value).__name__, *(plain(getattr(value, field.name)) for field in fields(value))
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     return value
 
 
-def in_one_process(specs) -> list[Decision | EpisodeEvent]:
-    """The same graph without processes; records as they would come over DDS, in float32 where messages are."""
-    parameters = {spec.name: spec.parameters for spec in specs}
-    sim, supervisor = validate(SimConfig, parameters["sim"]), validate(SupervisorConfig, parameters["supervisor"])
-    policy, learner = validate(PolicyConfig, parameters["policy"]), validate(LearnerConfig, parameters["learner"])
-    base, heard = BasePolicy.load(policy.base), []
-    InProcessSession(
-        SimRobot(sim.task, sim.timing, sim.shift, sim.seed),
-        SupervisorCore(supervisor),
-        PolicyServer(policy, base),
-        Learner(learner, base),
-        watch=heard.append,
-    ).run()
-    return [from_msg(to_msg(record)) for record in said(heard)]
+def test_the_session_is_worth_comparing(first):
+    decisions, events = first
+    assert {event["kind"] for event in events} == {"started", "ended"}
+    assert len({decision["actor_version"] for decision in decisions}) > 3
+    assert {decision["reward"] for decision in decisions} == {-1.0, 0.0}
 
 
-def split(records):
-    return [plain(r) for r in records if isinstance(r, Decision)], [
-        plain(r) for r in records if isinstance(r, EpisodeEvent)
-    ]
+def test_a_seed_gives_the_same_decisions_rewards_and_episodes_again(first, over_dds):
+    decisions, events = over_dds()
+    assert decisions == first[0]
+    assert events == first[1]
 
 
-def test_in(tmp_path, finetuning):
-    a = in_one_process(finetuning(tmp_path / "a", PATIENCE_S, seed=5, minutes=0.7))
-    b = in_one_process(finetuning(tmp_path / "a", PATIENCE_S, seed=5, minutes=0.7))
-    assert split(a) == split(b)
-    import collections
-    print(len(a), collections.Counter(type(r).__name__ for r in a), {d.actor_version for d in a if isinstance(d, Decision)})
-    specs = finetuning(tmp_path / "r", PATIENCE_S, seed=5, minutes=0.7)
-    import time; t=time.time()
-    assert run_session(specs, tmp_path / "r") == 0
-    print("ros", time.time()-t)
-    c = said(records(tmp_path / "r/bag"))
-    da, ea = split(a); dc, ec = split(c)
-    print(len(da), len(dc), len(ea), len(ec))
-    for i, (x, y) in enumerate(zip(da, dc)):
-        if x != y:
-            print(i, [ (p[:200] if isinstance(p,(bytes,str)) else p, q) for p, q in zip(x, y) if p != q]); break
-    assert ea == ec and da == dc
+def test_one_process_gives_them_too(first, in_one_process):
+    decisions, events = in_one_process(SEED)
+    assert decisions == first[0]
+    assert events == first[1]
+
+
+def test_another_seed_gives_another_session(first, in_one_process):
+    decisions, events = in_one_process(SEED + 1)
+    assert [d["actions"] for d in decisions] != [d["actions"] for d in first[0]]
+    assert events != first[1]

@@ -1,7 +1,8 @@
 """Scripted experts that stand in for a person at a teleoperation device: what they see in, a TeleopCommand out.
 
-They close the loop on true positions with no memory but a smooth disturbance, so they recover from what goes wrong, and
-every episode of every seed differs a little, as a person's would.
+They close the loop on true positions with little memory but a smooth disturbance, so they recover from what goes wrong,
+and every episode of every seed differs a little, as a person's would. Some episodes begin with a miss, as a person's do: a
+policy that never saw a hand closed on nothing does not know to open it.
 """
 
 import numpy as np
@@ -15,6 +16,11 @@ GAIN = 0.5  # share of the remaining distance covered in one period; the arm fol
 NOISE, NOISE_KEEP = 0.12, 0.8  # size of the disturbance in velocity share, and its correlation over one period
 CAREFUL_M = 0.05  # nearer to its goal than this a person is careful: the disturbance fades
 JUMP_M = 0.05  # an object that moved this far since the last observation was put there: a new episode
+
+MISS_SHARE = {"pick_cube": 0.3, "push_cube": 0.0}  # of episodes that begin with a grasp beside the cube
+MISS_X_M, MISS_Y_M, MISS_Z_M = (0.04, 0.06), (-0.02, 0.02), (0.0, 0.05)  # where, from the cube; x to either side
+NEAR_M = 0.015
+EMPTY_M = 0.01  # a hand closed to less than this holds nothing
 
 GRASP_Z_M = 0.020  # TCP height at which to close on a cube that stands on the table
 PUSH_Z_M, PUSH_BEHIND_M = 0.024, 0.065  # TCP height, and distance behind the cube, at which to begin to push
@@ -52,6 +58,7 @@ class ScriptedTeleop:
         if task not in GOALS:
             raise ConfigError(f"no scripted teleoperator for task {task!r}; valid: {', '.join(sorted(GOALS))}")
         self._goal, self._key, self._episode = GOALS[task], (seed, stream), 0
+        self._miss_share = MISS_SHARE[task]
         self._cube = np.full(3, np.inf)
 
     def answer(self, stamp_ns, tcp, cube, width_m, success) -> TeleopCommand:
@@ -59,7 +66,10 @@ class ScriptedTeleop:
         if not np.linalg.norm(cube - self._cube) < JUMP_M:
             self._begin()
         self._cube = np.array(cube)
-        target, close = self._goal(tcp, cube, width_m, self._hover_m)
+        if self._miss_m is None:
+            target, close = self._goal(tcp, cube, width_m, self._hover_m)
+        else:
+            target, close = self._miss(tcp, cube, width_m)
         fresh = self._rng.normal(0, NOISE, 3)
         self._noise = NOISE_KEEP * self._noise + np.sqrt(1 - NOISE_KEEP**2) * fresh
         care = min(1.0, np.linalg.norm(target - tcp) / CAREFUL_M)
@@ -71,8 +81,22 @@ class ScriptedTeleop:
         task = sim.task_state()
         return self.answer(sim.stamp_ns, sim.tcp_position(), task.objects_m[0], sim.robot_state().width_m, task.success)
 
+    def _miss(self, tcp, cube, width_m):
+        """A grasp beside the cube, until the hand is closed on nothing."""
+        target = cube + self._miss_m
+        self._closing = self._closing or np.linalg.norm(target - tcp) < NEAR_M
+        if width_m < EMPTY_M:
+            self._miss_m = None
+        return target, self._closing
+
     def _begin(self):
         self._rng = np.random.default_rng([*self._key, self._episode, 1])
         self._episode += 1
         self._hover_m = self._rng.uniform(0.08, 0.14)
         self._noise = np.zeros(3)
+        self._miss_m, self._closing = None, False
+        if self._rng.random() < self._miss_share:
+            side = self._rng.choice([-1, 1])
+            self._miss_m = np.array(
+                [side * self._rng.uniform(*MISS_X_M), self._rng.uniform(*MISS_Y_M), self._rng.uniform(*MISS_Z_M)]
+            )

@@ -1,5 +1,6 @@
 """The `tmrl` command. Expected failures are one sentence on stderr and exit status 2."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,8 +9,10 @@ import typer
 
 from tmrl_ros import __version__
 from tmrl_ros.errors import TmrlError
+from tmrl_ros.session import data_cli
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="One hour at a Franka, simulated or real.")
+app.add_typer(data_cli.app, name="data")
 INTERRUPTED = 130
 
 
@@ -80,6 +83,18 @@ def pretrain(
     from tmrl_ros.session import pretrain as stage
 
     stage.run(demos, out, seed, BaseConfig(kind=kind))
+
+
+@app.command()
+def replay(
+    bag: Annotated[Path, typer.Argument(help="Bag of a finished session, with its parameters.yaml beside it.")],
+    base: Annotated[Path | None, typer.Option(help="Base policy, where it is no longer where it was.")] = None,
+) -> None:
+    """Compare what policy and assembler make of a bag with what was recorded; status 1 if anything differs."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the nodes had it, so that sums are added in the same order
+    from tmrl_ros.session import replay as comparing
+
+    raise typer.Exit(0 if comparing.run(bag, base).same else 1)
 
 
 @app.command()

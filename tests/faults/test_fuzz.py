@@ -1,0 +1,63 @@
+"""A short run of benchmarks/fuzz.py: what the supervisor promises at its knots it keeps at 1 kHz."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import fuzz
+
+from tmrl_ros.supervisor import motion
+
+JERK = "joint jerk"  # joint acceleration steps at the knots: only cautious limits keep that within 5000 rad/s^3
+
+
+def worst(total, *, jerk: bool) -> float:
+    return max(v for (_, what, _), v in total.excess.items() if "position" not in what and (jerk or what != JERK))
+
+
+@pytest.mark.parametrize("shard", range(len(fuzz.PROFILES)), ids=fuzz.PROFILES)
+def test_fuzzed_commands_keep_every_speed_acceleration_and_the_workspace(shard):
+    total = fuzz.run_shard((7, shard, 300))
+    assert total.commands == 300 and total.windows > 300
+    assert worst(total, jerk=fuzz.PROFILES[shard] == "robot") <= 1e-6
+    assert total.workspace_mm <= 0.1
+    assert not any(name in fuzz.ON_TORQUE for _, name in total.reflexes)
+
+
+def test_the_same_shard_gives_the_same_result():
+    once, again = (fuzz.run_shard((3, 1, 100)) for _ in range(2))
+    assert once == again
+    assert once != fuzz.run_shard((4, 1, 100))
+
+
+def test_a_supervisor_that_brakes_too_late_is_found_out(monkeypatch):
+    monkeypatch.setattr(motion, "ACCELERATION_SHARE", 1.3)
+    monkeypatch.setattr(motion, "SPEED_SHARE", 1.1)
+    total = fuzz.run_shard((0, 0, 400))
+    assert total.excess["sim", "tcp acceleration", "ours"] > 0.05
+    assert total.excess["sim", "tcp speed", "ours"] > 0.05
+
+
+def test_a_supervisor_without_a_workspace_is_found_out(monkeypatch):
+    monkeypatch.setattr(motion.Motion, "_admissible", lambda self, end_q: True)
+    monkeypatch.setattr(motion.bound, "clamp_goal", lambda goal_m, tcp_m, low_m, high_m, lead_m: goal_m)
+    total = fuzz.run_shard((0, 0, 400))
+    assert total.workspace_mm > 1
+
+
+def test_bad_chunks_and_late_ones_are_refused():
+    total = fuzz.run_shard((0, 1, 400))
+    assert total.refused and total.holds and total.chunks > total.refused
+
+
+def test_the_last_line_has_the_figures_of_the_issue():
+    total = fuzz.run_shard((0, 0, 50))
+    total.add(fuzz.run_shard((0, 1, 50)))
+    figures = fuzz.summary(total)
+    assert list(figures) == ["commands", "excess", "workspace_mm", "reflexes"]
+    assert figures["commands"] == 100 and np.isfinite(figures["excess"])
+    assert fuzz.table(total).count("\n") > 15

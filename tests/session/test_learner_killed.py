@@ -1,0 +1,88 @@
+"""The learner is killed in the middle of a session: the robot goes on, the learner comes back, the session ends well."""
+
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+from rclpy.serialization import deserialize_message
+
+from tmrl_ros import fr3, kinematics
+from tmrl_ros.config import SafetyLimits
+from tmrl_ros.data import bag
+from tmrl_ros.nodes import convert, topics
+from tmrl_ros.nodes.replay import metrics, records
+from tmrl_ros.session.starter import run_session
+from tmrl_ros.types import Decision, Mode, SessionState
+
+PATIENCE_S = 3.0  # of wall time: the policy waits so long for the learner before it goes on with stale weights
+MINUTES = 4.0  # of robot time: several times what a learner needs to come back
+BEFORE_KILL = 16  # decisions
+MARGIN_M = 0.005  # of a commanded TCP beyond the workspace: its stop distance is rounded to ticks
+
+
+def heard(folder, topic):
+    """Records of one topic in a bag."""
+    kind = topic.type
+    for message in bag.read(folder, {f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"}):
+        yield convert.from_msg(deserialize_message(message.data, kind))
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory, finetuning):
+    """(folder, statuses, sentences of the starter) of a session whose learner was killed once."""
+    folder = tmp_path_factory.mktemp("killed")
+    pids, statuses, sentences = {}, [], []
+
+    def on_status(status):
+        statuses.append(status)
+        saved = (folder / "checkpoints/learner/meta.json").exists()
+        if "learner" in pids and saved and status.decisions >= BEFORE_KILL:
+            os.kill(pids.pop("learner"), signal.SIGKILL)
+
+    specs = finetuning(folder, PATIENCE_S, minutes=MINUTES)
+    assert run_session(specs, folder, on_status, sentences.append, on_started=pids.update) == 0
+    assert "learner" not in pids, "the session was over before the learner could be killed"
+    return folder, statuses, sentences
+
+
+def test_the_session_runs_to_its_end(session):
+    _, statuses, sentences = session
+    assert sentences == ["learner ended with status -9 and starts again (1 of 3)"]
+    assert statuses[-1].state == SessionState.ENDED
+    assert statuses[-1].reason == f"{MINUTES:g} robot-minutes are over"
+    assert statuses[-1].robot_time_s == pytest.approx(60 * MINUTES)
+
+
+def test_the_learner_resumes_from_its_checkpoint_and_teaches_the_robot_again(session):
+    folder, _, _ = session
+    resumed = re.findall(r"resumed after (\d+) decisions", (folder / "logs/learner.log").read_text())
+    assert len(resumed) == 1 and int(resumed[0]) > 0
+    published = list(metrics(folder / "bag"))
+    back = max(n for n, row in enumerate(published) if row == {"version": int(resumed[0])})  # said at once, no metrics
+    versions = [row["version"] for row in published]
+    used = [record.actor_version for record in records(folder / "bag") if isinstance(record, Decision)]
+    assert max(versions[back:]) > max(versions[:back])
+    assert used[-1] > max(versions[:back])
+
+
+def test_nothing_holds_for_want_of_a_learner_and_every_hold_has_a_reason(session):
+    statuses = list(heard(session[0] / "bag", topics.SESSION_STATUS))
+    assert not any(status.mode == Mode.FAULT or "silent" in status.reason for status in statuses)
+    for number, status in enumerate(statuses):
+        if status.reason and status.state == SessionState.RUNNING:
+            assert status.mode == Mode.HOLD
+            assert any(later.mode == Mode.POLICY for later in statuses[number:])
+
+
+def test_the_robots_commands_stay_bounded(session):
+    windows = list(heard(session[0] / "bag", topics.TRAJECTORY))
+    limits = SafetyLimits()
+    assert len(windows) == pytest.approx(60 * MINUTES * 20, abs=20)
+    np.testing.assert_array_equal(np.diff([window.stamp_ns for window in windows]), 50_000_000)
+    assert not any(window.dq[-1].any() for window in windows)
+    assert max(np.abs(window.dq / fr3.RECTANGULAR_DQ_MAX).max() for window in windows) <= 1 + 1e-6
+    tcp_m = np.array([kinematics.forward(window.q[-1])[0] for window in windows])
+    assert (tcp_m > np.subtract(limits.workspace_min_m, MARGIN_M)).all()
+    assert (tcp_m < np.add(limits.workspace_max_m, MARGIN_M)).all()

@@ -1,0 +1,114 @@
+"""`tmrl data`: look after demonstration stores and bags.
+
+Zarr and matplotlib are imported where they are used, so that other commands start fast.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tmrl_ros.errors import DataError
+
+app = typer.Typer(no_args_is_help=True, help="List, check, merge, trim, split and plot demonstrations and bags.")
+DAMAGED = 2
+
+Store = Annotated[Path, typer.Argument(help="Demonstration store.")]
+Out = Annotated[Path, typer.Argument(help="Folder for the new store; it must not exist.")]
+
+
+@app.command("list")
+def list_(folder: Annotated[Path, typer.Argument(help="Where to look, with what is below.")] = Path("runs")) -> None:
+    """Stores and bags in a folder, with what they say they hold; `check` finds out whether it is true."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from tmrl_ros.data import catalog
+
+    numbers = [Column(name, justify="right") for name in ("episodes", "rows or messages", "MB")]
+    table = Table("path", "kind", "task", *numbers, box=None)
+    found = list(catalog.find(folder))
+    for entry in found:
+        counts = [str(count) if count is not None else "" for count in (entry.episodes, entry.rows)]
+        path = str(entry.path.relative_to(folder)) + (f"  ({entry.problem})" if entry.problem else "")
+        table.add_row(path, entry.kind, entry.task, *counts, f"{entry.size_bytes / 1e6:.1f}")
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table if found else f"No store and no bag in {folder}")
+
+
+@app.command()
+def check(paths: Annotated[list[Path], typer.Argument(help="Stores and bags.")]) -> None:
+    """Read everything and compare it with its checksums; status 2 if anything is damaged."""
+    from tmrl_ros.data import catalog
+
+    damaged = False
+    for path in paths:
+        try:
+            print(f"{path}: whole, {catalog.check(path)}")
+        except DataError as error:
+            damaged = True
+            print(f"tmrl: {error}", file=sys.stderr)
+    if damaged:
+        raise typer.Exit(DAMAGED)
+
+
+@app.command()
+def merge(out: Out, stores: Annotated[list[Path], typer.Argument(help="Stores of the same task.")]) -> None:
+    """All episodes of several stores in one."""
+    from tmrl_ros.data import edit, store
+
+    _write(out, edit.merge([store.read(path) for path in stores]))
+
+
+@app.command()
+def trim(
+    demos: Store,
+    out: Out,
+    head: Annotated[int, typer.Option(min=0, help="Rows to cut off the beginning of each episode.")] = 0,
+    tail: Annotated[int, typer.Option(min=0, help="Rows to cut off its end.")] = 0,
+    drop: Annotated[list[int] | None, typer.Option(help="Episode to leave out; may be given several times.")] = None,
+) -> None:
+    """Cut rows off the ends of episodes, or leave episodes out."""
+    from tmrl_ros.data import edit, store
+
+    _write(out, edit.trim(store.read(demos), head, tail, drop or []))
+
+
+@app.command()
+def split(
+    demos: Store,
+    first: Out,
+    second: Out,
+    share: Annotated[float, typer.Option(help="Of the episodes that go to the first part.")] = 0.9,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Divide the episodes between two stores, such as training and held-out ones."""
+    from tmrl_ros.data import edit, store
+
+    for out in (first, second):  # both or none
+        if out.exists():
+            raise DataError(f"{out} already exists; choose another folder or remove it")
+    for out, part in zip((first, second), edit.split(store.read(demos), share, seed), strict=True):
+        _write(out, part)
+
+
+@app.command()
+def plot(
+    demos: Store,
+    out: Annotated[Path | None, typer.Argument(help="Picture to write; none: beside the store.")] = None,
+) -> None:
+    """Paths of the hand from above and from the side, and how the actions spread."""
+    from tmrl_ros.data import store
+    from tmrl_ros.session.demo_plot import plot_demonstrations
+
+    out = out or demos.with_suffix(".png")
+    plot_demonstrations(store.read(demos), out)
+    print(out)
+
+
+def _write(out: Path, demonstrations) -> None:
+    from tmrl_ros.data import store
+
+    store.write(out, demonstrations)
+    print(f"{out}: {len(demonstrations.ends)} episodes, {len(demonstrations.states)} rows")
