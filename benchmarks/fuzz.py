@@ -38,7 +38,7 @@ from fake_arm import ON_TORQUE, REFLEXES, FakeArm  # noqa: E402
 from fuzzed import BAD_CHUNK, Fuzz, chunk_for  # noqa: E402
 
 PROFILES = ("sim", "robot", "teleop")
-ALL, QUICK, SHARD, QUICK_SHARD = 1_000_000, 18_000, 10_000, 1_500  # commands
+ALL, QUICK, SHARD, QUICK_SHARD = 1_000_000, 13_500, 10_000, 1_500  # commands
 LATE_S, SILENT_S = 0.15, 0.18  # a chunk comes up to so late; silence is reported after so long
 DUPLICATE, NEVER, SPIKE, STALL = 0.1, 0.005, 0.0003, 0.003  # probabilities of a chunk, chunk, tick, tick
 

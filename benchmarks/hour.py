@@ -1,6 +1,6 @@
 """The story of `tmrl demo`, on every seed: a knocked camera, an hour of fine-tuning, fresh start states, over ROS.
 
-    python benchmarks/hour.py [--quick] [--seeds 0 1 2 3 4]
+    python benchmarks/hour.py [--quick] [--seeds 0 1 2 3 4] [--in-process] [--jobs 2]
 
 Runs `tmrl demo` for each seed with TMRL and DSRL at 5 cm (60 robot-minutes) and TMRL at 3 cm (20 robot-minutes), leaves
 out none, and writes benchmarks/results/hour.{json,md} and hour.png. Runs of one seed and base share their
@@ -8,7 +8,6 @@ demonstrations and pre-training, which would come out the same. A run that is do
 """
 
 import argparse
-import itertools
 import json
 import os
 import platform
@@ -16,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class Case:
     def folder(self, seed: int) -> Path:
         return RUNS / f"hour_{self.method}_{self.bias_cm:g}cm_{self.minutes:g}min_{seed}"
 
-    def command(self, seed: int) -> list[str]:
+    def command(self, seed: int, in_process: bool) -> list[str]:
         words = {
             "method": self.method,
             "bias-cm": self.bias_cm,
@@ -52,24 +52,26 @@ class Case:
             "seed": seed,
             "name": self.folder(seed).name,
         }
-        return [sys.executable, "-m", "tmrl_ros.session.cli", "demo", *(f"--{k}={v}" for k, v in words.items())]
+        options = [f"--{name}={value}" for name, value in words.items()] + ["--in-process"] * in_process
+        return [sys.executable, "-m", "tmrl_ros.session.cli", "demo", *options]
 
 
 CASES = [Case("tmrl", 5, 60), Case("tmrl", 3, 20), Case("dsrl", 5, 60)]
 QUICK = [Case("tmrl", 5, 1, demos=3, episodes=2)]
 
 
-def run(case: Case, seed: int, finished: list[tuple[Case, int]]) -> None:
-    """One job, with what it may share of those that are `finished`."""
+def run(case: Case, seed: int, cases: list[Case], in_process: bool) -> None:
+    """One job, unless it is done, with what it may share of those that are done."""
     folder = case.folder(seed)
     if not folder.exists():
-        same_seed = [other for other, done in finished if done == seed]
-        same_base = [other for other in same_seed if (other.method == "dsrl") == (case.method == "dsrl")]
-        for source in (same_base or same_seed)[:1]:
+        done = [other for other in cases if (other.folder(seed) / "summary.json").exists()]
+        same_base = [other for other in done if (other.method == "dsrl") == (case.method == "dsrl")]
+        for source in (same_base or done)[:1]:
             _share(source.folder(seed), folder, ["collect", "pretrain"] if same_base else ["collect"])
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "demo.log").open("a") as log:
-        subprocess.run(case.command(seed), check=True, stdout=log, stderr=log)
+    if not (folder / "summary.json").exists():
+        with (folder / "demo.log").open("a") as log:
+            subprocess.run(case.command(seed, in_process), check=True, stdout=log, stderr=log)
     print(f"{case.label} seed {seed}: {_line(_summary(case, seed))}", flush=True)
 
 
@@ -99,8 +101,8 @@ def _line(s: dict) -> str:
 def table(cases: list[Case], seeds: list[int]) -> str:
     """Markdown, a row a run."""
     rows = [
-        "| method | camera off | seed | base | final (n, 95 %) | min to 80 % | min to 95 % | x real time |",
-        "|" + "---|" * 8,
+        "| method | camera off | seed | base | final (n, 95 %) | min to 80 % | min to 95 % | ran | x real time |",
+        "|" + "---|" * 9,
     ]
     for case in cases:
         for seed in seeds:
@@ -114,6 +116,7 @@ def table(cases: list[Case], seeds: list[int]) -> str:
                 f"{final['value']:.2f} ({final['n']}, {final['low']:.2f}-{final['high']:.2f})",
                 "never" if m80 is None else f"{m80:.1f}",
                 "never" if m95 is None else f"{m95:.1f}",
+                s["ran"],
                 f"{s['real_time_factor']:.1f}",
             ]
             rows.append("| " + " | ".join(map(str, cells)) + " |")
@@ -142,12 +145,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short run, within a minute or two")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--in-process", action="store_true", help="the same episodes without ROS")
+    parser.add_argument("--jobs", type=int, default=1, help="side by side; makes each slower, and changes no outcome")
     options = parser.parse_args()
     cases, seeds = (QUICK, [0]) if options.quick else (CASES, options.seeds)
-    finished: list[tuple[Case, int]] = []
-    for case, seed in itertools.product(cases, seeds):
-        run(case, seed, finished)
-        finished.append((case, seed))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        jobs = [pool.submit(run, case, seed, cases, options.in_process) for case in cases for seed in seeds]
+    for job in jobs:
+        job.result()
     print(table(cases, seeds))
     outcome = result(cases, seeds)
     if not options.quick:

@@ -4,7 +4,7 @@
 
 Profiles as in fuzz.py. The arm goes to random places of the workspace at full speed; where it has at least 0.24 m/s
 (planning keeps 3 % of the limit of 0.25 back) a copy of it holds and brakes. In profile sim the hold falls on a tick,
-for time waits there; in profile robot anywhere between two ticks, and windows arrive 0 to 12 ms late. Measured at 1 kHz.
+for time waits there; in profile robot anywhere between two ticks, windows arrive 0 to 12 ms late. Measured at 1 kHz.
 Last line: for each profile {"states", "time_ms", "distance_mm"} with median and largest.
 """
 
@@ -19,7 +19,7 @@ from tmrl_ros import kinematics
 from tmrl_ros.types import Mode, TaskState
 
 FAST_M_S, STILL_M = 0.24, 1e-9  # from so fast; within so much a millisecond it stands
-SHARE = 0.25  # of the ticks at that speed are tried
+SHARE = 0.5  # of the ticks at that speed are tried
 GOAL_S = 0.06  # a goal nearer than so long at full speed is replaced
 
 

@@ -24,6 +24,16 @@ class Silence:
         return None
 
 
+class OneStatus:
+    """A monitor that hears something once."""
+
+    def __init__(self):
+        self.statuses = ["running"]
+
+    def poll(self):
+        return self.statuses.pop() if self.statuses else None
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(starter, "POLL_S", 0.01)
@@ -35,9 +45,10 @@ def launch(tmp_path):
     """Starts name=code processes as nodes; ends what is left."""
     started = []
 
-    def start(restarts=0, **codes):
+    def start(restarts=0, autostart=False, **codes):
         for name, code in codes.items():
-            spec = NodeSpec(name, {}, restarts=restarts if name == "learner" else 0)
+            parameters = {"autostart": autostart} if name == "supervisor" else {}
+            spec = NodeSpec(name, parameters, restarts=restarts if name == "learner" else 0)
             command = [sys.executable, "-S", "-c", code]
             node = NodeProcess(
                 spec, command, tmp_path / f"{name}.log", {**os.environ, "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1"}
@@ -50,9 +61,9 @@ def launch(tmp_path):
     starter.end_all(started)
 
 
-def watch(nodes, sentences=None):
+def watch(nodes, sentences=None, monitor=None):
     said = [] if sentences is None else sentences
-    return starter._watch(nodes, Silence(), lambda status: None, said.append)
+    return starter._watch(nodes, monitor or Silence(), lambda status: None, said.append)
 
 
 def test_the_session_ends_well_with_the_supervisor(launch):
@@ -75,6 +86,24 @@ def test_a_learner_starts_again_but_not_for_ever(launch):
     with pytest.raises(NodeDied, match="learner ended with status 1 after 2 restarts"):
         watch(launch(restarts=2, supervisor=SLEEPS, learner="raise SystemExit(1)"), said)
     assert said == [f"learner ended with status 1 and starts again ({n} of 2)" for n in (1, 2)]
+
+
+def test_a_session_that_never_starts_is_told_with_the_end_of_the_supervisors_log(launch, monkeypatch):
+    monkeypatch.setattr(starter, "START_S", 0.5)
+    waits = f"print('waiting for policy', flush=True); {SLEEPS}"
+    nodes = launch(autostart=True, supervisor=waits)
+    while not nodes[0].log.read_text():
+        time.sleep(0.01)
+    sentence = r"has not started within 0.5 s; supervisor's log .*supervisor\.log ends: waiting for policy$"
+    with pytest.raises(NodeDied, match=sentence):
+        watch(nodes)
+
+
+@pytest.mark.parametrize("monitor", [OneStatus(), Silence()])
+def test_a_session_that_was_heard_of_or_that_a_person_starts_may_take_its_time(launch, monkeypatch, monitor):
+    monkeypatch.setattr(starter, "START_S", 0.05)
+    waits = "import time; time.sleep(0.5)"
+    assert watch(launch(autostart=isinstance(monitor, OneStatus), supervisor=waits), monitor=monitor) == 0
 
 
 def test_all_end_even_those_that_do_not_listen_and_their_children(launch, tmp_path):

@@ -96,10 +96,13 @@ class StreamLimits(Model):
     bad_before_hold: int = Field(3, ge=1, description="refused frames in a row before a hold")
 
 
-class JoyMap(Model):
-    """Which axis and button of a device's Joy messages means what. Velocity: x forward, y left, z up, from the base."""
+class SpacenavMap(Model):
+    """Which axis and button of a device's Joy messages means what: here of a SpaceMouse, as spacenav_node reports it.
 
-    axes: tuple[int, int, int] = Field(description="index of the axis that moves along x, y and z")
+    Velocity is along x forward, y left and z up, seen from the base.
+    """
+
+    axes: tuple[int, int, int] = Field((0, 1, 2), description="index of the axis that moves along x, y and z")
     scales: Vector3 = Field((1.0, 1.0, 1.0), description="velocity share at full deflection; negative turns an axis")
     dead_band: float = Field(0.1, ge=0, lt=1, description="deflection that is still rest; motion begins there at 0")
     clutch_button: int = Field(-1, ge=-1, description="held while the device moves the arm; -1: always")
@@ -108,12 +111,23 @@ class JoyMap(Model):
     discard_button: int = Field(-1, ge=-1, description="throws the episode away; -1: a long press of keep_button")
 
 
+class GamepadMap(SpacenavMap):
+    """The same of an Xbox pad, as joy_node reports it: left stick and right stick, LB, A, start, back."""
+
+    axes: tuple[int, int, int] = (1, 0, 4)
+    clutch_button: int = Field(4, ge=-1)
+    keep_button: int = Field(7, ge=0)
+    discard_button: int = Field(6, ge=-1)
+
+
 class KeyboardMap(Model):
     """How keys become velocity: a terminal tells of presses and repeats only, never of a release."""
 
     slow: float = Field(0.25, gt=0, le=1, description="velocity share of a small letter")
     fast: float = Field(1.0, gt=0, le=1, description="velocity share of a capital letter")
-    hold_s: float = Field(0.15, gt=0, le=1, description="wall time for which a press moves: longer than a key repeat")
+    hold_s: float = Field(
+        0.09, gt=0, le=1, description="for which a press moves: more than a key repeat, less than an action row"
+    )
 
 
 class BoardConfig(Model):
@@ -143,10 +157,8 @@ class TeleopConfig(NodeConfig):
     terminal: str = Field("/dev/tty", description="keyboard: the terminal whose keys are read")
     lost_s: float = Field(0.5, gt=0, le=5, description="spacenav, gamepad: silence after which the device is lost")
     keyboard: KeyboardMap = KeyboardMap()
-    spacenav: JoyMap = JoyMap(axes=(0, 1, 2))  # spacenav_node: x forward, y left, z up, two buttons
-    gamepad: JoyMap = JoyMap(  # joy_node with an Xbox pad: left stick, right stick up, LB, A, start, back
-        axes=(1, 0, 4), clutch_button=4, grip_button=0, keep_button=7, discard_button=6
-    )
+    spacenav: SpacenavMap = SpacenavMap()
+    gamepad: GamepadMap = GamepadMap()
 
 
 class SafetyLimits(Model):

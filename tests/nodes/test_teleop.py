@@ -1,12 +1,135 @@
-"""What the teleop node refuses."""
+"""The teleop node: what it refuses, and devices over DDS, from their input to the joy that the supervisor hears."""
 
+import os
+import pty
+import random
+import signal
 import subprocess
 import sys
+import time
+from array import array
+
+import numpy as np
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Joy
+
+from tmrl_ros.nodes import convert, runtime, teleop, topics
+from tmrl_ros.types import EpisodeEvent, Mode, Observation
+
+
+def command_of(*parameters: str) -> list[str]:
+    options = [part for parameter in parameters for part in ("-p", parameter)]
+    return [sys.executable, "-c", "from tmrl_ros.nodes.teleop import main; main()", "--ros-args", *options]
 
 
 def test_a_device_with_a_driver_of_its_own_is_refused_with_its_name():
-    main = "from tmrl_ros.nodes.teleop import main; main()"
-    command = [sys.executable, "-c", main, "--ros-args", "-p", "device:=joy"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command_of("device:=joy"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "joy_node" in done.stderr and "Traceback" not in done.stderr
+
+
+class Bench(Node):
+    """Stands in for perception, the supervisor and a driver, and hears the joy."""
+
+    def __init__(self, context):
+        super().__init__("bench", context=context)
+        self.heard, self.stamp_ns = [], 0
+        self.observations = topics.OBSERVATION.publisher(self)
+        self.events = topics.EPISODE_EVENT.publisher(self)
+        self.driver = teleop.DRIVERS["gamepad"].publisher(self)
+        topics.JOY.subscribe(self, lambda message: self.heard.append(convert.from_msg(message)))
+        self.executor_ = SingleThreadedExecutor(context=context)
+        self.executor_.add_node(self)
+
+    def until(self, condition, timeout_s=20.0):
+        end_s = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < end_s, "waited too long"
+            self.executor_.spin_once(timeout_sec=0.05)
+
+    def observe(self):
+        self.stamp_ns += 100_000_000
+        self.observations.publish(convert.to_msg(Observation(self.stamp_ns, np.zeros(10, np.float32))))
+
+    def wish(self, condition=lambda wish: True):
+        """The first answer to an observation for which `condition` holds."""
+
+        def answered():
+            if not self.heard or self.heard[-1].stamp_ns < self.stamp_ns:
+                return False
+            if condition(self.heard[-1]):
+                return True
+            self.observe()
+            return False
+
+        self.observe()
+        self.until(answered)
+        return self.heard[-1]
+
+    def is_silent(self) -> bool:
+        """Whether observations go without an answer for a while."""
+        self.heard.clear()
+        end_s = time.monotonic() + 0.4
+        while time.monotonic() < end_s:
+            self.observe()
+            self.executor_.spin_once(timeout_sec=0.1)
+        return not self.heard
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    """start(*parameters) -> Bench beside a teleop node with these parameters."""
+    domain = random.Random(os.getpid() + 1).randrange(100, 200)
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    runtime.use_loopback(os.environ)
+    context, processes = rclpy.Context(), []
+    rclpy.init(context=context, domain_id=domain)
+    node = Bench(context)
+
+    def start(*parameters):
+        processes.append(subprocess.Popen(command_of(*parameters)))
+        node.until(lambda: node.count_publishers(topics.JOY.name) and node.observations.get_subscription_count())
+        return node
+
+    yield start
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    assert [process.wait(10) for process in processes] == [0] * len(processes)
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_a_keyboard_answers_each_observation_until_its_terminal_is_closed(bench):
+    person, end = pty.openpty()
+    node = bench("device:=keyboard", f"terminal:={os.ttyname(end)}", "keyboard.hold_s:=1.0")
+    assert not node.wish().clutch
+    os.write(person, b"cW ")
+    wish = node.wish(lambda wish: wish.clutch)
+    assert wish.stamp_ns == node.stamp_ns and wish.close_gripper
+    np.testing.assert_allclose(wish.velocity, (1, 0, 0))
+    node.events.publish(convert.to_msg(ended()))
+    assert node.wish(lambda wish: not wish.close_gripper).clutch
+    os.close(person)
+    os.close(end)
+    assert node.is_silent()
+
+
+def test_a_gamepad_is_silent_until_it_is_heard_and_again_when_it_is_lost(bench):
+    node = bench("device:=gamepad", "lost_s:=1.0", "gamepad.dead_band:=0.5", "gamepad.scales:=[1.0, -1.0, 1.0]")
+    node.until(lambda: node.driver.get_subscription_count())
+    assert node.is_silent()
+    axes = array("f", (1.0, 0.4, 0.0, 0.0, -0.75, 0.0))
+    node.driver.publish(Joy(axes=axes, buttons=array("i", (0, 0, 0, 0, 1))))
+    wish = node.wish()
+    np.testing.assert_allclose(wish.velocity, (0, -1, -0.5))
+    assert wish.clutch and not wish.close_gripper
+    node.driver.publish(Joy(axes=axes[:2]))  # no such device: not heard
+    time.sleep(1.1)
+    assert node.is_silent()
+
+
+def ended() -> EpisodeEvent:
+    return EpisodeEvent(1, 0, "ended", Mode.TELEOP, False, True, True, 1, "success", 1.0)

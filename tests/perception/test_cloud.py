@@ -124,9 +124,10 @@ def test_lonely_points_go_and_neighbours_across_voxels_count():
     grid = VoxelGrid(LOW, HIGH, 0.01, 4)
     crowd = np.array([[0.5, 0, 0.1], [0.511, 0, 0.1], [0.5, 0.011, 0.1], [0.5, 0, 0.111]])  # four voxels that touch
     lonely = np.array([[0.3, 0.2, 0.3], [0.3, 0.2, 0.3001], [0.3, 0.2, 0.3002], [0.7, -0.2, 0.3]])
-    for _ in range(2):  # and leaves nothing behind
-        found = grid.centroids(np.concatenate([crowd, lonely]).T.astype(np.float32), ())
-        np.testing.assert_allclose(np.sort(found, 0), np.sort(crowd, 0), atol=1e-6)
+    found = grid.centroids(np.concatenate([crowd, lonely]).T.astype(np.float32), ())
+    np.testing.assert_allclose(np.sort(found, 0), np.sort(crowd, 0), atol=1e-6)
+    beside = np.array([[0.49], [0], [0.1]], np.float32)
+    assert len(grid.centroids(beside, ())) == 0, "the crowd of the last cloud still counts"
 
 
 # -- farthest points
@@ -151,7 +152,7 @@ def test_equal_points_are_chosen_once_each():
 
 def test_fewer_points_than_wanted_repeat_all_of_them():
     points = np.random.default_rng(0).random((10, 3)).astype(np.float32)
-    cloud = fixed_size(points, 25, 0)
+    cloud = fixed_size(points, 25, 0.5)
     assert cloud.shape == (25, 3)
     assert {tuple(p) for p in cloud[:10]} == {tuple(p) for p in points}
     np.testing.assert_array_equal(cloud[10:20], cloud[:10])
@@ -201,6 +202,8 @@ def test_colour_follows_its_point():
     cloud = pipeline(colour=True).build(DEPTHS, colours)
     assert cloud.shape == (128, 6)
     np.testing.assert_allclose(cloud[:, 3:5], (cloud[:, :2] - (0.3, -0.2)) / 0.4, atol=0.01)
+    white = dict.fromkeys(DEPTHS, np.full((HEIGHT, WIDTH, 3), 255, np.uint8))
+    np.testing.assert_allclose(pipeline(colour=True).build(DEPTHS, white)[:, 3:], 1, atol=1e-6)
 
 
 def test_table_at_an_unknown_height_and_tilt_is_found_and_removed():

@@ -122,6 +122,12 @@ def test_a_noiseless_camera_may_repeat_itself_when_told_so():
     assert not stream.monitor.counts
 
 
+def test_bad_frames_are_no_sign_of_life():
+    stream = Stream(bad_before_hold=100)
+    stream.run(range(20), {k: frame(k, encoding="rgb8") for k in range(10, 20)})
+    assert 0.2 < stream.held_after_s(10) <= 0.25
+
+
 def test_thirty_percent_lost_is_counted_and_holds_only_when_too_old():
     rng = np.random.default_rng(3)
     lost = [k for k in range(1, 100) if rng.random() < 0.3]

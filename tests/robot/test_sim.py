@@ -166,7 +166,7 @@ def test_hand_closes_at_its_own_speed():
 def test_held_cube_neither_slips_nor_counts_before_it_is_high():
     sim = make_sim()
     assert not sim.task_state().success
-    assert run_expert(sim) is not None
+    assert run_expert(sim, seed=1) is not None
     grip = sim.true_objects()[0] - sim.tcp_position()
     q = sim.robot_state().q
     for _ in range(100):

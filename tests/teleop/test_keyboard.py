@@ -18,16 +18,15 @@ from tmrl_ros.supervisor.core import SupervisorCore
 from tmrl_ros.teleop.keyboard import KeyboardDevice, Keys, split_keys
 from tmrl_ros.types import EpisodeEvent, Mode
 
-
-EPISODES = int(os.environ.get("KEYBOARD_EPISODES", "3"))  # demonstrations to type
+EPISODES = 4  # demonstrations to type
 
 
 class Terminal:
     """Both ends of a pseudo-terminal: `type_` is the person, `device` what reads."""
 
-    def __init__(self, **settings):
+    def __init__(self):
         self.person, self._end = pty.openpty()
-        self.device = KeyboardDevice(os.ttyname(self._end), KeyboardMap(**settings))
+        self.device = KeyboardDevice(os.ttyname(self._end), KeyboardMap())
 
     def type_(self, text: str) -> None:
         os.write(self.person, text.encode())
@@ -73,8 +72,8 @@ def test_keys_move_along_their_axes(terminal, typed, velocity):
 def test_letting_go_stops_and_a_repeating_key_goes_on(terminal):
     terminal.type_("w")
     assert terminal.wish(0.0).velocity[0] > 0
-    assert terminal.wish(0.14).velocity[0] > 0
-    assert terminal.wish(0.15).velocity[0] == 0
+    assert terminal.wish(0.08).velocity[0] > 0
+    assert terminal.wish(0.09).velocity[0] == 0
     for now_s in (0.2, 0.3, 0.4):
         terminal.type_("w")
         assert terminal.wish(now_s).velocity[0] > 0
@@ -164,7 +163,7 @@ class Typist:
 
 def test_demonstrations_come_through_the_keyboard():
     config, events = SupervisorConfig(mode="collect", episodes=EPISODES), []
-    terminal = Terminal(hold_s=0.1)  # one observation a press: this person types at every one
+    terminal = Terminal()
     sim = SimRobot(config.task, config.timing, Shift(), config.seed)
 
     def watch(record):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmrl_ros.config import JoyMap, TeleopConfig
+from tmrl_ros.config import SpacenavMap, TeleopConfig
 from tmrl_ros.errors import ActionError
 from tmrl_ros.teleop.mapping import MappedDevice, velocity_share
 
@@ -15,7 +15,7 @@ STILL = (0.0,) * 6
 
 @given(st.tuples(deflections, deflections, deflections), st.floats(0, 0.9))
 def test_within_the_dead_band_is_rest_and_full_deflection_is_the_scale(axes, dead_band):
-    mapping = JoyMap(axes=(0, 1, 2), dead_band=dead_band)
+    mapping = SpacenavMap(axes=(0, 1, 2), dead_band=dead_band)
     share = velocity_share(axes, mapping)
     assert (np.abs(share) <= 1).all()
     for deflection, moved in zip(axes, share, strict=True):
@@ -27,13 +27,13 @@ def test_within_the_dead_band_is_rest_and_full_deflection_is_the_scale(axes, dea
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_deflection_is_never_less_motion_and_there_is_no_jump(one, other):
-    mapping = JoyMap(axes=(0, 0, 0), dead_band=0.2)
+    mapping = SpacenavMap(axes=(0, 0, 0), dead_band=0.2)
     low, high = (velocity_share((value,), mapping)[0] for value in sorted((one, other)))
     assert 0 <= high - low <= abs(one - other) / 0.8 + 1e-9
 
 
 def test_axes_are_picked_and_turned():
-    mapping = JoyMap(axes=(3, 0, 1), scales=(-1.0, 0.5, 3.0), dead_band=0.0)
+    mapping = SpacenavMap(axes=(3, 0, 1), scales=(-1.0, 0.5, 3.0), dead_band=0.0)
     np.testing.assert_allclose(velocity_share((1.0, 0.5, 0.0, 0.25), mapping), (-0.25, 0.5, 1.0))
 
 
@@ -41,7 +41,7 @@ def test_axes_are_picked_and_turned():
     ("axes", "sentence"), [((0.0, 0.0), "of a device with 2"), ((0.0, float("nan"), 0.0), "nan"), ((), "with 0")]
 )
 def test_a_device_that_does_not_fit_is_refused(axes, sentence):
-    device = MappedDevice(JoyMap(axes=(0, 1, 2)), lost_s=0.5)
+    device = MappedDevice(SpacenavMap(axes=(0, 1, 2)), lost_s=0.5)
     with pytest.raises(ActionError, match=sentence):
         device.hear(axes, (), 0.0)
     assert device.command(1, 0.0) is None

@@ -26,6 +26,8 @@ class Board:
     def __init__(self, config: BoardConfig):
         if config.marker_m >= config.square_m:
             raise ConfigError(f"marker_m = {config.marker_m} must be smaller than square_m = {config.square_m}")
+        if not hasattr(cv2.aruco, "CharucoDetector"):
+            raise ConfigError(f"OpenCV {cv2.__version__} is too old for ChArUco boards; install 4.8 or newer")
         dictionary = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, config.dictionary))
         self.config = config
         self._board = cv2.aruco.CharucoBoard(

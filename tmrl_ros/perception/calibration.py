@@ -89,12 +89,14 @@ class Calibration(Model):
             written_id = values.pop("id")
             calibration = cls.model_validate(values)
         except OSError as error:
-            raise CalibrationError(f"calibration {path}: {error.strerror}; make one with tmrl calibrate") from None
+            raise CalibrationError(
+                f"calibration {path}: {error.strerror}; name one that exists, or calibrate"
+            ) from None
         except ValidationError as error:
             entry = error.errors()[0]
             name = ".".join(str(part) for part in entry["loc"])
             raise CalibrationError(f"calibration {path}: {name} = {entry['input']!r}: {entry['msg']}") from None
-        except (ValueError, KeyError, AttributeError, ConfigError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
             raise CalibrationError(f"calibration {path} is damaged ({error}); calibrate again") from None
         if calibration.id != written_id:
             raise CalibrationError(f"calibration {path} was changed after it was made as {written_id}; calibrate again")

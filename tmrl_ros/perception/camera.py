@@ -49,7 +49,9 @@ class CameraModel:
     def directions(self) -> np.ndarray:
         """float64 [3, height * width]: what a pixel's point moves by in the base frame, per metre of depth."""
         v, u = np.divmod(np.arange(np.prod(self.intrinsics.size)), self.intrinsics.width_px)
-        return self.base_from_camera[:3, :3] @ np.linalg.solve(self.intrinsics.matrix, np.stack([u, v, np.ones_like(u)]))
+        return self.base_from_camera[:3, :3] @ np.linalg.solve(
+            self.intrinsics.matrix, np.stack([u, v, np.ones_like(u)])
+        )
 
 
 def rigid(pose, name: str) -> np.ndarray:

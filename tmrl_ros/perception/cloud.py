@@ -19,6 +19,7 @@ class CloudPipeline:
         if not cameras:
             raise ConfigError("a cloud needs at least one camera; calibrate one")
         self._config, self._cameras, self._seed = config, dict(cameras), seed
+        self._start = np.random.default_rng(seed).random()
         self._grid = VoxelGrid(config.crop_min_m, config.crop_max_m, config.voxel_m, config.neighbours)
         self.table = Plane((0.0, 0.0, 1.0), config.table_height_m) if config.table == "height" else None
         self._gates = {name: self._gate(camera) for name, camera in self._cameras.items()}
@@ -46,7 +47,7 @@ class CloudPipeline:
                 f"{len(centroids)} voxels remain of the images ({seen} in the crop), {self._config.points_min} are "
                 "needed; check depth, camera pose and crop"
             )
-        return fixed_size(centroids, self._config.points, self._seed)
+        return fixed_size(centroids, self._config.points, self._start)
 
     def crop(self, depths: Mapping[str, np.ndarray]) -> np.ndarray:
         """Every point in the crop, float32 [3, n] m: what the later steps start from."""

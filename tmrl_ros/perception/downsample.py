@@ -75,7 +75,10 @@ def farthest_points(points: np.ndarray, count: int, first: int) -> np.ndarray:
     return chosen
 
 
-def fixed_size(points: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """`count` rows of points [m, 3 + k]: the farthest ones where there are more, all of them over again where fewer."""
-    start = int(np.random.default_rng(seed).random() * len(points))
-    return points[np.resize(farthest_points(points[:, :3], min(count, len(points)), start), count)]
+def fixed_size(points: np.ndarray, count: int, start: float) -> np.ndarray:
+    """`count` rows of points [m, 3 + k]: the farthest ones where there are more, all of them over again where fewer.
+
+    `start` in [0, 1) says which point is the first.
+    """
+    chosen = farthest_points(points[:, :3], min(count, len(points)), int(start * len(points)))
+    return points[np.resize(chosen, count)]

@@ -55,9 +55,7 @@ class DepthGate:
     def _checked(self, depth):
         size = self._camera.intrinsics.size
         if depth.shape != size:
-            raise FrameError(
-                f"a depth image has shape {depth.shape}, its calibration {size}; set the camera's driver"
-            )
+            raise FrameError(f"a depth image has shape {depth.shape}, its calibration {size}; set the camera's driver")
         if depth.dtype not in (np.uint16, np.float32):
             raise FrameError(f"a depth image has type {depth.dtype}; valid: uint16 (counts) and float32 (metres)")
         return depth.ravel()

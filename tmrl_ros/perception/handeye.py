@@ -45,7 +45,7 @@ def solve_hand_eye(
     mount: Mount,
     limits: CalibrationLimits,
 ) -> HandEye:
-    """The camera's pose from views and the gripper's pose [4, 4] at each; CalibrationError where it is not good enough."""
+    """The camera's pose from views and the gripper's pose [4, 4] at each, or CalibrationError."""
     if len(views) != len(base_from_gripper) or len(views) < limits.views_min:
         raise CalibrationError(
             f"{len(views)} views and {len(base_from_gripper)} poses of the arm; at least {limits.views_min} pairs are "

@@ -31,13 +31,12 @@ def fit_table(points: np.ndarray, seed: int) -> Plane:
 
 
 def _candidates(votes, rng):
-    """Unit normals [k, 3] that point up and offsets [k] of planes through three points each, steep ones left out."""
+    """Unit normals [k, 3] and offsets [k] of planes through three points each, steep ones left out."""
     a, b, c = votes.T[rng.integers(votes.shape[1], size=(3, TRIES))]
     normals = np.cross(b - a, c - a)
     length = np.linalg.norm(normals, axis=1)
     level = np.abs(normals[:, 2]) > np.cos(TILT_MAX) * np.maximum(length, 1e-9)
     normals = normals[level] / length[level, None]
-    normals *= np.sign(normals[:, 2:])
     return normals, (normals * a[level]).sum(1)
 
 

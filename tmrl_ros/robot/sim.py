@@ -117,7 +117,7 @@ class SimRobot:
         return self._draw(qpos, camera, height, width, depth=False)
 
     def render_belief(self, qpos, height=240, width=320) -> np.ndarray:
-        """For people: a stored qpos seen by a spectator, with a ghost of the cube where the policy is told that it is."""
+        """For people: a stored qpos, with a ghost of the cube where the policy is told that it is."""
         return self._draw(qpos, "spectator", height, width, depth=False, ghost_m=qpos[9:12] + self.shift.camera_bias_m)
 
     def render_depth(self, qpos=None, camera="front", height=240, width=320) -> np.ndarray:

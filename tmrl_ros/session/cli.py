@@ -38,6 +38,7 @@ def demo(
     demos: Annotated[int, typer.Option(min=1, help="Demonstrations to collect.")] = 80,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each evaluation.")] = 100,
     name: Annotated[str, typer.Option(help="Folder under runs/; empty: after task, method and seed.")] = "",
+    in_process: Annotated[bool, typer.Option("--in-process", help="The same episodes without ROS or bags.")] = False,
 ) -> None:
     """Collect, pre-train, evaluate, fine-tune for a simulated robot-hour, evaluate, report."""
     from tmrl_ros.session import demo as story
@@ -51,13 +52,27 @@ def demo(
         demos=demos,
         episodes=episodes,
         name=name,
+        in_process=in_process,
     )
+
+
+def _show_args(wanted: bool) -> None:
+    if wanted:
+        from tmrl_ros.session.arguments import arguments
+
+        for entry in arguments():
+            choices = f" ({', '.join(entry.choices)})" if entry.choices else ""
+            print(f"{entry.name + ':=' + entry.default:<26} {entry.description}{choices}")
+        raise typer.Exit
 
 
 @app.command()
 def up(
     kind: Annotated[Literal["collect", "evaluate", "finetune"], typer.Argument(help="Which session.")],
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[NAME:=VALUE]...")] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(metavar="[NAME:=VALUE]...", help="See --show-args.")] = None,
+    show_args: Annotated[
+        bool, typer.Option("--show-args", "-s", callback=_show_args, is_eager=True, help="Print every NAME and VALUE.")
+    ] = False,
 ) -> None:
     """Start a session's nodes as processes, as `ros2 launch tmrl_ros KIND.launch.py` does, with the same arguments."""
     from tmrl_ros.session import graph, starter

@@ -13,18 +13,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tmrl_ros.config import BaseConfig, PolicyConfig, Shift, SupervisorConfig, Timing, validate
+from tmrl_ros.config import BaseConfig, Timing, validate
 from tmrl_ros.data import store
 from tmrl_ros.data.assembler import demonstrations
 from tmrl_ros.errors import DataError
 from tmrl_ros.nodes.replay import metrics, records
-from tmrl_ros.parameters import read_parameters
+from tmrl_ros.parameters import read_parameters, write_parameters
 from tmrl_ros.perception.state import STATE_NAMES
 from tmrl_ros.policy.dial import measure_dial
 from tmrl_ros.session import graph, pretrain, runlog, starter, summary
 from tmrl_ros.session.frames import film_first_episode
+from tmrl_ros.session.inprocess import InProcessSession
 from tmrl_ros.session.progress import SessionProgress
 from tmrl_ros.session.report import write_report
+from tmrl_ros.types import EpisodeEvent
 
 RUNS = Path("runs")
 DEMO_STREAM, TRAIN_STREAM, FRESH_STREAM = 0, 1, 2  # start states of demonstrations, training and both evaluations
@@ -44,6 +46,7 @@ class Job:
     demos: int = 80
     episodes: int = 100
     name: str = ""
+    in_process: bool = False
 
     @property
     def folder(self) -> Path:
@@ -79,8 +82,8 @@ def run(**wishes) -> Path:
 
 def collect(job: Job, run_dir: Path) -> None:
     """Demonstrations by the scripted teleoperator, on the same path as a person's, from the bag into the store."""
-    _session(job, run_dir, "collect", "collect", episodes=job.demos, bias_cm=0.0, start_stream=DEMO_STREAM)
-    kept, dropped = demonstrations(records(run_dir / "collect/bag"), Timing().execution_horizon)
+    heard = _session(job, run_dir, "collect", "collect", episodes=job.demos, bias_cm=0.0, start_stream=DEMO_STREAM)
+    kept, dropped = demonstrations(heard, Timing().execution_horizon)
     if len(kept) < job.demos:
         raise DataError(
             f"{len(kept)} of {job.demos} demonstrations are whole ({dict(dropped)}); see {run_dir / 'collect/logs'}"
@@ -116,8 +119,8 @@ def finetune(job: Job, run_dir: Path) -> None:
     """The robot-hour; resets and holds count."""
     shutil.rmtree(run_dir / "finetune", ignore_errors=True)
     (run_dir / runlog.METRICS).unlink(missing_ok=True)
-    _session(job, run_dir, "finetune", "finetune", minutes=job.minutes, start_stream=TRAIN_STREAM)
-    runlog.append(run_dir / runlog.METRICS, metrics(run_dir / "finetune/bag"))
+    heard = _session(job, run_dir, "finetune", "finetune", minutes=job.minutes, start_stream=TRAIN_STREAM)
+    runlog.append(run_dir / runlog.METRICS, [row for row in heard if isinstance(row, dict) and len(row) > 1])
     shutil.copyfile(run_dir / "finetune/parameters.yaml", run_dir / "config.yaml")
 
 
@@ -130,30 +133,45 @@ def evaluate_final(job: Job, run_dir: Path) -> None:
 def pictures(job: Job, run_dir: Path) -> None:
     """The first fresh start state, before and after."""
     for phase, name in (("base", "before"), ("final", "after")):
-        nodes = read_parameters(run_dir / phase / "parameters.yaml", graph.MODELS)
-        film_first_episode(
-            validate(PolicyConfig, nodes["policy"]),
-            validate(SupervisorConfig, nodes["supervisor"]),
-            validate(Shift, nodes["sim"]["shift"]),
-            run_dir / "frames" / name,
-        )
+        parameters = read_parameters(run_dir / phase / "parameters.yaml", graph.MODELS)
+        nodes = {node: validate(graph.MODELS[node], parameters[node]) for node in ("sim", "policy", "supervisor")}
+        film_first_episode(nodes, run_dir / "frames" / name)
 
 
-def _session(job: Job, run_dir: Path, phase: str, kind: graph.Kind, **options) -> None:
-    """One session over ROS in run_dir/<phase>; its decisions and episodes are logged from its bag."""
+def _session(job: Job, run_dir: Path, phase: str, kind: graph.Kind, **options) -> list:
+    """One session in run_dir/<phase>; its decisions and episodes are logged, and its records returned."""
     folder = run_dir / phase
     shutil.rmtree(folder, ignore_errors=True)
-    shared = {
-        "task": job.task,
-        "method": job.method,
-        "seed": job.seed,
-        "bias_cm": job.bias_cm,
-        "base": str(run_dir / "base_policy"),
-    }
+    base = str(run_dir / "base_policy")
+    shared = {"task": job.task, "method": job.method, "seed": job.seed, "bias_cm": job.bias_cm, "base": base}
     chosen = validate(graph.SessionOptions, {**shared, "run_dir": str(folder), **options})
+    specs = graph.build(kind, chosen)
     with SessionProgress(kind, chosen) as progress:
-        starter.run_session(graph.build(kind, chosen), folder, progress, progress.say)
-    runlog.log_records(run_dir, phase, records(folder / "bag"))
+        if job.in_process:
+            heard = _without_ros(specs, folder, progress)
+        else:
+            starter.run_session(specs, folder, progress, progress.say)
+            heard = [*records(folder / "bag"), *metrics(folder / "bag")]
+    runlog.log_records(run_dir, phase, heard)
+    return heard
+
+
+def _without_ros(specs: list[graph.NodeSpec], folder: Path, progress: SessionProgress) -> list:
+    """The same session in this process: no bag and no logs, half the processor time."""
+    write_parameters(folder / "parameters.yaml", {spec.name: spec.parameters for spec in specs})
+    heard = []
+
+    def watch(record) -> None:
+        heard.append(record | {"version": session.learner.version} if isinstance(record, dict) else record)
+        if isinstance(record, EpisodeEvent):
+            progress(session.supervisor.status())
+
+    nodes = {spec.name: validate(graph.MODELS[spec.name], spec.parameters) for spec in specs}
+    session = InProcessSession.of_nodes(nodes, watch)
+    session.run()
+    if session.learner:
+        session.learner.save_actor(folder / "checkpoints/actor")
+    return heard
 
 
 def _once(console: Console, run_dir: Path, title: str, name: str, work: Callable[[], None]) -> None:
@@ -172,7 +190,7 @@ def _once(console: Console, run_dir: Path, title: str, name: str, work: Callable
 
 def _claim(run_dir: Path, job: Job) -> None:
     """A run folder belongs to one job; another job in it is refused."""
-    path, wanted = run_dir / "job.json", {k: v for k, v in vars(job).items() if k != "name"}
+    path, wanted = run_dir / "job.json", {k: v for k, v in vars(job).items() if k not in ("name", "in_process")}
     if path.exists() and (found := json.loads(path.read_text())) != wanted:
         differing = ", ".join(f"{k} = {found.get(k)}" for k in wanted if found.get(k) != wanted[k])
         raise DataError(f"{run_dir} holds another job ({differing}); choose another --name or remove the folder")
@@ -194,5 +212,6 @@ def _summarise(job: Job, run_dir: Path) -> dict:
         wall_s=json.loads((run_dir / "phases.json").read_text()),
         revision=summary.git_revision(Path(__file__).parent),
     )
+    result["ran"] = "in one process" if job.in_process else "over ROS"
     summary.write(run_dir, result)
     return result

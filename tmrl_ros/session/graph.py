@@ -3,6 +3,8 @@
 `session/launching.py` turns it into launch_ros actions, `session/starter.py` into supervised processes.
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +13,7 @@ from pydantic import Field
 
 from tmrl_ros import config
 from tmrl_ros.config import Model, validate
-from tmrl_ros.errors import ConfigError
+from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.parameters import merged, nested, read_parameters
 
 Kind = Literal["collect", "evaluate", "finetune"]
@@ -41,6 +43,9 @@ class SessionOptions(Model):
         False, description="nodes follow /clock; none has to, because data carries its own stamps"
     )
     run_dir: str = Field("runs/session", description="folder for the bag, checkpoints, logs and resolved parameters")
+    device: Literal["auto", "script", "joy", "keyboard", "spacenav", "gamepad"] = Field(
+        "auto", description="what teleoperates in a collect session; auto: a script in simulation, joy on a robot"
+    )
     task: Literal["pick_cube", "push_cube"] = Field("pick_cube", description="what the robot learns")
     method: Literal["base", "tmrl", "dsrl"] = Field("tmrl", description="how it learns; base: not at all")
     seed: int = Field(0, ge=0, description="of start states, exploration and learning")
@@ -67,7 +72,8 @@ def node_names(kind: Kind, options: SessionOptions) -> list[str]:
     """Names in starting order."""
     names = ["sim"] if options.sim else []
     names += ["perception", "recorder"]
-    names += {"collect": ["teleop"], "evaluate": ["policy"], "finetune": ["policy", "learner"]}[kind]
+    teleop = ["teleop"] if _device(options) != "joy" else []  # its driver alone is enough
+    names += {"collect": teleop, "evaluate": ["policy"], "finetune": ["policy", "learner"]}[kind]
     return [*names, "supervisor"]
 
 
@@ -89,6 +95,22 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
     return specs
 
 
+def check_folders(specs: Sequence[NodeSpec]) -> None:
+    """Raise where a folder to read is missing or one to write is there: what the nodes would say after their start."""
+    for spec in specs:
+        for name in ("base", "actor") if spec.name in ("policy", "learner") else ():
+            folder = spec.parameters.get(name)
+            if name == "base" and not folder:
+                raise ConfigError(f"{spec.name} needs a base policy; name its folder, base:=FOLDER (`tmrl pretrain`)")
+            if folder and not Path(folder).is_dir():
+                raise DataError(
+                    f"{name} {folder} does not exist; give a folder that `tmrl pretrain` or a session wrote"
+                )
+        bag = spec.parameters.get("bag")
+        if bag and Path(bag).exists():
+            raise DataError(f"bag {bag} already exists; choose another run_dir or remove it")
+
+
 def parameters_file(options: SessionOptions) -> Path:
     """The file that was asked for, or the deployment's own: in the source tree, or where colcon installed it."""
     if options.params_file:
@@ -107,7 +129,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
     run = Path(options.run_dir).resolve()
     shared = {"seed": options.seed, "task.name": options.task}
     if options.sim:
-        shared["timing.real_time"] = options.real_time
+        shared["timing.real_time"] = options.real_time or _device(options) != "script"  # a person's time is real
     learning = kind == "finetune"
     lockstep_learning = learning and options.sim and not options.real_time
     own = {
@@ -116,7 +138,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         else {},
         "perception": {},
         "recorder": {"bag": str(run / "bag")},
-        "teleop": {"device": "script" if options.sim else "joy"},
+        "teleop": _teleop(options),
         "policy": {
             "base": _absolute(options.base),
             "actor": _absolute(options.actor),
@@ -134,6 +156,23 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         },
     }
     return {name: {**shared, **values} for name, values in own.items()}
+
+
+def _device(options: SessionOptions) -> str:
+    if options.device == "auto":
+        return "script" if options.sim else "joy"
+    return options.device
+
+
+def _teleop(options: SessionOptions) -> dict[str, Any]:
+    """Nodes have no terminal of their own, so the keyboard is that of the terminal in which the session starts."""
+    device = _device(options)
+    if device != "keyboard":
+        return {"device": device}
+    try:
+        return {"device": device, "terminal": os.ttyname(0)}
+    except OSError:
+        raise ConfigError("device:=keyboard needs a terminal; start the session in one") from None
 
 
 def _absolute(folder: str) -> str:

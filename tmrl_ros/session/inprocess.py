@@ -4,11 +4,14 @@ Calls the cores in the order in which lockstep makes the nodes answer (docs/arch
 same episodes here and there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
+from tmrl_ros.config import Model
 from tmrl_ros.data.assembler import Assembler
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.perception.state import state_observation
+from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.server import PolicyServer
 from tmrl_ros.policy.versions import ActorVersions
 from tmrl_ros.robot.sim import SimRobot
@@ -18,7 +21,7 @@ from tmrl_ros.types import Decision, DecisionRequest, Observation, ResetRequest,
 
 
 class InProcessSession:
-    """Runs one session to its end; `decisions`, `events` and `observations` hold what was published."""
+    """Runs one session to its end; `watch` gets every Observation, Decision, EpisodeEvent and dict of metrics."""
 
     def __init__(
         self,
@@ -34,6 +37,20 @@ class InProcessSession:
         self.assembler = Assembler(supervisor.config.timing.execution_horizon)
         self.versions = ActorVersions(learner.config.versions) if learner else None
         self.tick_count, self.observation = 0, None
+
+    @classmethod
+    def of_nodes(cls, nodes: Mapping[str, Model], watch: Callable[[object], None]) -> "InProcessSession":
+        """The session that these configurations by node name describe (session/graph.py)."""
+        sim, supervisor = nodes["sim"], nodes["supervisor"]
+        policy, learner, teleop = nodes.get("policy"), nodes.get("learner"), nodes.get("teleop")
+        return cls(
+            SimRobot(sim.task, sim.timing, sim.shift, sim.seed),
+            SupervisorCore(supervisor),
+            policy and PolicyServer(policy, BasePolicy.load(Path(policy.base))),
+            learner and Learner(learner, BasePolicy.load(Path(learner.base))),
+            teleop and ScriptedTeleop(teleop.task.name, teleop.seed),
+            watch,
+        )
 
     def run(self) -> None:
         """Tick until the supervisor says that the session has ended."""

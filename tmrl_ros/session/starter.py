@@ -1,9 +1,10 @@
 """Starts a node graph as supervised processes, where ros2launch is not installed, and ends all of them.
 
 The supervisor's end is the session's end. A node that may restart (the learner) does, some times; any other that dies
-ends the session with a sentence that holds the end of its log.
+ends the session with a sentence that holds the end of its log, and so does a session that never starts.
 """
 
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from tmrl_ros.nodes.monitor import StatusMonitor
 from tmrl_ros.nodes.runtime import STARTER_PID, use_loopback
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.session.domain import reserved_domain
-from tmrl_ros.session.graph import NodeSpec
+from tmrl_ros.session.graph import NodeSpec, check_folders
 from tmrl_ros.types import SessionStatus
 
 POLL_S = 0.2  # wall time between looks at the processes
@@ -29,7 +30,7 @@ LAST_NODE = "supervisor"
 
 
 class NodeDied(TmrlError):
-    """A node that the session needs ended before the session did."""
+    """A node that the session needs ended before the session did, or never let it start."""
 
 
 class NodeProcess:
@@ -80,6 +81,7 @@ def run_session(
     Call it from the main thread: nodes end with the thread that started them. Raises NodeDied when a needed node ends
     first. `on_started` gets the process id of each node.
     """
+    check_folders(specs)
     logs = folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     parameters = folder / "parameters.yaml"
@@ -122,17 +124,23 @@ def node_environment(domain_id: int, logs: Path) -> dict[str, str]:
 
 def _watch(nodes: Sequence[NodeProcess], monitor: StatusMonitor, on_status, on_restart) -> int:
     last = next(node for node in nodes if node.spec.name == LAST_NODE)
+    silent_until_s = time.monotonic() + START_S if last.spec.parameters.get("autostart") else math.inf
     while True:
         time.sleep(POLL_S)
         over = last.ended() is not None  # asked first, so that the last status is read
         status = monitor.poll()
         if status:
+            silent_until_s = math.inf
             on_status(status)
         if over:
             return _supervisor_status(last)
         for node in nodes:
             if node.ended() is not None:
                 _restart(node, on_restart)
+        if time.monotonic() > silent_until_s:
+            raise NodeDied(
+                f"the session has not started within {START_S:g} s; supervisor's log {last.log} ends: {last.tail()}"
+            )
 
 
 def _supervisor_status(last: NodeProcess) -> int:

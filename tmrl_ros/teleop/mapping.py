@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tmrl_ros.config import JoyMap
+from tmrl_ros.config import SpacenavMap
 from tmrl_ros.errors import ActionError
 from tmrl_ros.teleop.presses import Presses
 from tmrl_ros.types import TeleopCommand
@@ -12,7 +12,7 @@ from tmrl_ros.types import TeleopCommand
 LONG_PRESS_S = 1.0  # of keep_button: discard, on a device with too few buttons
 
 
-def velocity_share(axes: Sequence[float], mapping: JoyMap) -> np.ndarray:
+def velocity_share(axes: Sequence[float], mapping: SpacenavMap) -> np.ndarray:
     """Velocity [3] as a share of the limit in [-1, 1], base frame; beyond the dead-band it grows from 0."""
     if max(mapping.axes) >= len(axes) or min(mapping.axes) < 0:
         raise ActionError(f"axes {mapping.axes} are wanted of a device with {len(axes)}; correct the mapping's axes")
@@ -26,7 +26,7 @@ def velocity_share(axes: Sequence[float], mapping: JoyMap) -> np.ndarray:
 class MappedDevice:
     """One device; `hear` what it says, ask for a `command` at each observation."""
 
-    def __init__(self, mapping: JoyMap, lost_s: float):
+    def __init__(self, mapping: SpacenavMap, lost_s: float):
         self.mapping, self.lost_s = mapping, lost_s
         self.presses = Presses()
         self._velocity = np.zeros(3)
