@@ -167,14 +167,14 @@ def test_board_of_another_size_is_refused():
         solve_hand_eye(views, arms, INTRINSICS, "eye_to_hand", LIMITS)
 
 
-def test_noise_beyond_the_limit_is_refused_and_one_wild_corner_is_not():
+def test_noise_beyond_the_limit_is_refused_and_a_few_wild_corners_are_not():
     arms, boards = shots("eye_to_hand", TRUE["eye_to_hand"])
     with pytest.raises(CalibrationError, match=r"reprojection_px is"):
         solve(arms, boards, noise_px=1.5)
     views = [exact_view(board, 0.1, seed) for seed, board in enumerate(boards)]
-    views[3].image_px[5] += 3
+    views[3].image_px[5:8] += 3
     found = solve_hand_eye(views, arms, INTRINSICS, "eye_to_hand", LIMITS).parent_from_camera
-    assert apart(found, TRUE["eye_to_hand"])[0] < 0.002
+    assert apart(found, TRUE["eye_to_hand"])[1] < 0.027, "squared errors would give 0.037 degrees"
 
 
 # -- the file

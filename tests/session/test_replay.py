@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmrl_ros.data.bag_writer import BagWriter
+from tmrl_ros.parameters import write_parameters
 from tmrl_ros.session import cli, replay
 from tmrl_ros.session.starter import run_session
 from tmrl_ros.types import EMPTY, Decision, Mode, Modulation, Observation
@@ -101,6 +103,16 @@ def test_the_command_says_what_it_found(recording, monkeypatch, capsys, tmp_path
     assert "no checkpoint here" in capsys.readouterr().err
     monkeypatch.setattr(replay.Comparison, "same", False)
     assert tmrl(monkeypatch, recording.bag) == 1
+
+
+def test_a_bag_with_nothing_to_compare_is_refused(monkeypatch, capsys, tmp_path):
+    with BagWriter(tmp_path / "bag"):
+        pass
+    assert tmrl(monkeypatch, tmp_path / "bag") == 2
+    assert "parameters.yaml does not exist" in capsys.readouterr().err
+    write_parameters(tmp_path / "parameters.yaml", {})
+    assert tmrl(monkeypatch, tmp_path / "bag") == 2
+    assert "holds no action chunk and no transition" in capsys.readouterr().err
 
 
 @settings(max_examples=20, deadline=None)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from tmrl_ros.config import ActorConfig, validate
@@ -21,10 +22,11 @@ def actor_tensors(actor: Actor, critic: Critic) -> dict[str, Tensor]:
 
 def build_actor(tensors: dict[str, Tensor], feature_dim: int, z_dim: int, config: ActorConfig) -> tuple[Actor, Critic]:
     """Frozen networks from named tensors; raises DataError if their shapes do not fit the modulation settings."""
-    actor = Actor(feature_dim, z_dim, config)
     try:
-        one = Critic(1, feature_dim, actor.dim, config.width).theta.numel()
-        critic = Critic(len(tensors["critic.theta"]) // one, feature_dim, actor.dim, config.width)
+        with torch.random.fork_rng(devices=[]):  # a learner in the same process must not feel these initial values drawn
+            actor = Actor(feature_dim, z_dim, config)
+            one = Critic(1, feature_dim, actor.dim, config.width).theta.numel()
+            critic = Critic(len(tensors["critic.theta"]) // one, feature_dim, actor.dim, config.width)
         for name, module in (("actor", actor), ("critic", critic)):
             module.load_state_dict(
                 {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}

@@ -78,8 +78,11 @@ def up(
     from tmrl_ros.session import graph, starter
     from tmrl_ros.session.arguments import parse
     from tmrl_ros.session.progress import SessionProgress
+    from tmrl_ros.teleop.keyboard import HELP
 
     options = parse(arguments or [])
+    if kind == "collect" and options.device == "keyboard":
+        print(HELP)
     specs = graph.build(kind, options)
     with SessionProgress(kind, options) as progress:
         status = starter.run_session(specs, Path(options.run_dir), progress, progress.say, options.namespace)

@@ -64,7 +64,12 @@ class Recording:
     def of(cls, bag: Path, base: Path | None = None) -> "Recording":
         """The recording at `bag`, with parameters.yaml beside it; `base` replaces the base policy's recorded path."""
         bag = Path(bag).resolve()
-        nodes = read_parameters(bag.parent / "parameters.yaml", graph.MODELS)
+        parameters = bag.parent / "parameters.yaml"
+        if not parameters.exists():
+            raise DataError(
+                f"{parameters} does not exist; a bag is replayed with the parameters its session left there"
+            )
+        nodes = read_parameters(parameters, graph.MODELS)
         if base:
             nodes["policy"]["base"] = nodes["learner"]["base"] = str(Path(base).resolve())
         models = (validate(graph.MODELS[name], nodes[name]) for name in ("policy", "learner", "supervisor"))
@@ -79,6 +84,8 @@ def compare(recording: Recording) -> Comparison:
     if chunks:
         _compare_chunks(recording, records, chunks, comparison)
     _compare_transitions(recording, records, comparison)
+    if not comparison.chunks and not comparison.transitions:
+        raise DataError(f"{recording.bag} holds no action chunk and no transition, so there is nothing to compare")
     return comparison
 
 

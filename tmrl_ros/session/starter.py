@@ -23,7 +23,7 @@ from tmrl_ros.session.graph import NodeSpec, check_folders
 from tmrl_ros.types import SessionStatus
 
 POLL_S = 0.2  # wall time between looks at the processes
-START_S = 60.0  # wall time within which a session that starts by itself must be heard of
+START_S = 180.0  # wall time within which a session that starts by itself must be heard of
 GRACE_S = 10.0  # wall time from SIGTERM to SIGKILL: bags are closed and checkpoints written in it
 LOG_TAIL_LINES = 5
 LAST_NODE = "supervisor"
