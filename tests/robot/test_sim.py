@@ -7,7 +7,7 @@ from tmrl_ros import fr3
 from tmrl_ros.config import SafetyLimits, Shift, Task, Timing
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.robot.sim import SimRobot
-from tmrl_ros.robot.tasks import TASKS, PushCube, Scene, make_task
+from tmrl_ros.robot.tasks import PushCube, Scene, make_task
 from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.robot.trajectory import hold
 from tmrl_ros.supervisor.motion import Motion

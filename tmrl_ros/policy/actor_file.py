@@ -23,7 +23,7 @@ def actor_tensors(actor: Actor, critic: Critic) -> dict[str, Tensor]:
 def build_actor(tensors: dict[str, Tensor], feature_dim: int, z_dim: int, config: ActorConfig) -> tuple[Actor, Critic]:
     """Frozen networks from named tensors; raises DataError if their shapes do not fit the modulation settings."""
     try:
-        with torch.random.fork_rng(devices=[]):  # a learner in the same process must not feel these initial values drawn
+        with torch.random.fork_rng(devices=[]):  # a learner beside it must not feel these draws
             actor = Actor(feature_dim, z_dim, config)
             one = Critic(1, feature_dim, actor.dim, config.width).theta.numel()
             critic = Critic(len(tensors["critic.theta"]) // one, feature_dim, actor.dim, config.width)

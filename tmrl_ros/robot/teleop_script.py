@@ -1,7 +1,7 @@
 """Scripted experts that stand in for a person at a teleoperation device: what they see in, a TeleopCommand out.
 
 They close the loop on true positions with little memory but a smooth disturbance, so they recover from what goes wrong,
-and every episode of every seed differs a little, as a person's would. Some episodes begin with a miss, as a person's do:
+and every episode of every seed differs a little, as a person's would. Some begin with a miss, as a person's do:
 a policy that never saw a hand closed on nothing does not know to open it.
 """
 
