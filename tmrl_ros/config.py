@@ -48,8 +48,8 @@ class Shift(Model):
 
 class Task(Model):
     name: Literal["pick_cube", "push_cube"] = "pick_cube"
-    episode_s: float = Field(6.0, gt=0, le=120, description="robot time after which an episode is truncated")
-    reset_s: float = Field(4.0, gt=0, le=60, description="robot time of a scripted reset")
+    episode_s: float = Field(8.0, gt=0, le=120, description="robot time after which an episode is truncated")
+    reset_s: float = Field(3.0, gt=0, le=60, description="robot time of a scripted reset")
 
 
 class NodeConfig(Model):

@@ -1,4 +1,4 @@
-"""The learner is killed in the middle of a session: the robot goes on, the learner comes back, the session ends well."""
+"""The learner is killed in the middle of a session: the robot goes on, the learner comes back, the session ends."""
 
 import os
 import re

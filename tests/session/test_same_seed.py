@@ -4,18 +4,13 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-import torch
 
-from tmrl_ros.config import LearnerConfig, PolicyConfig, SimConfig, SupervisorConfig, validate
-from tmrl_ros.learner.core import Learner
+from tmrl_ros.config import validate
 from tmrl_ros.nodes.convert import from_msg, to_msg
 from tmrl_ros.nodes.replay import records
-from tmrl_ros.policy import server
-from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.robot.sim import SimRobot
+from tmrl_ros.session.graph import MODELS
 from tmrl_ros.session.inprocess import InProcessSession
 from tmrl_ros.session.starter import run_session
-from tmrl_ros.supervisor.core import SupervisorCore
 from tmrl_ros.types import Decision, EpisodeEvent
 
 PATIENCE_S = 60.0  # of wall time: a machine that stalls must not change the session
@@ -41,28 +36,13 @@ def first(over_dds):
 
 
 @pytest.fixture
-def in_one_process(finetuning, tmp_path, monkeypatch):
+def in_one_process(finetuning, tmp_path):
     """in_one_process(seed): the same without processes, in float32 where messages are."""
-    build_actor = server.build_actor
-
-    def build_alone(*arguments):  # as in a process of its own: it must not draw from the learner's random stream
-        with torch.random.fork_rng(devices=[]):
-            return build_actor(*arguments)
-
-    monkeypatch.setattr(server, "build_actor", build_alone)
 
     def session(seed):
-        given = {s.name: s.parameters for s in finetuning(tmp_path, PATIENCE_S, seed=seed, minutes=MINUTES)}
-        sim, supervisor = validate(SimConfig, given["sim"]), validate(SupervisorConfig, given["supervisor"])
-        policy, learner = validate(PolicyConfig, given["policy"]), validate(LearnerConfig, given["learner"])
-        base, heard = BasePolicy.load(policy.base), []
-        InProcessSession(
-            SimRobot(sim.task, sim.timing, sim.shift, sim.seed),
-            SupervisorCore(supervisor),
-            server.PolicyServer(policy, base),
-            Learner(learner, base),
-            watch=heard.append,
-        ).run()
+        specs, heard = finetuning(tmp_path, PATIENCE_S, seed=seed, minutes=MINUTES), []
+        nodes = {spec.name: validate(MODELS[spec.name], spec.parameters) for spec in specs}
+        InProcessSession.of_nodes(nodes, heard.append).run()
         return published(from_msg(to_msg(record)) for record in heard if isinstance(record, (Decision, EpisodeEvent)))
 
     return session

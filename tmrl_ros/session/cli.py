@@ -109,7 +109,6 @@ def replay(
     base: Annotated[Path | None, typer.Option(help="Base policy, where it is no longer where it was.")] = None,
 ) -> None:
     """Compare what policy and assembler make of a bag with what was recorded; status 1 if anything differs."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the nodes had it, so that sums are added in the same order
     from tmrl_ros.session import replay as comparing
 
     raise typer.Exit(0 if comparing.run(bag, base).same else 1)
@@ -125,6 +124,7 @@ def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> Non
 
 def main() -> None:
     """Console script."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as nodes have it: sums are added in the same order everywhere
     try:
         status = app(standalone_mode=False)
     except TmrlError as error:

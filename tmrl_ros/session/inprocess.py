@@ -5,7 +5,10 @@ same episodes here and there.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from tmrl_ros.config import Model
 from tmrl_ros.data.assembler import Assembler
@@ -17,7 +20,7 @@ from tmrl_ros.policy.versions import ActorVersions
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.supervisor.core import SupervisorCore
-from tmrl_ros.types import Decision, DecisionRequest, Observation, ResetRequest, SessionState
+from tmrl_ros.types import CommandWindow, Decision, DecisionRequest, Observation, ResetRequest, SessionState
 
 
 class InProcessSession:
@@ -36,7 +39,7 @@ class InProcessSession:
         self.watch = watch
         self.assembler = Assembler(supervisor.config.timing.execution_horizon)
         self.versions = ActorVersions(learner.config.versions) if learner else None
-        self.tick_count, self.observation = 0, None
+        self.tick_count, self.observation, self.width_m = 0, None, 0.0  # both from the first tick on
 
     @classmethod
     def of_nodes(cls, nodes: Mapping[str, Model], watch: Callable[[object], None]) -> "InProcessSession":
@@ -79,7 +82,9 @@ class InProcessSession:
             self.watch(record)
             if isinstance(record, Decision):
                 self._learn_from(record)
-        self.sim.run_tick(window, width_m)
+        if observing:  # gripper_command is published then, so the hand follows a reset's wish no sooner
+            self.width_m = width_m
+        self.sim.run_tick(as_published(window), self.width_m)
         self.tick_count += 1
 
     def _use_due_actor(self, decision: int) -> None:
@@ -95,6 +100,11 @@ class InProcessSession:
             self.watch(self.learner.learn())
             if self.learner.version % self.versions.period == 0:
                 self.versions.offer(self.learner.version, self.learner.actor_bytes() if self.learner.warm else b"")
+
+
+def as_published(window: CommandWindow) -> CommandWindow:
+    """As after a message, with times in whole ns: one unit in the last place grows to millimetres through contact."""
+    return replace(window, times_s=np.rint(window.times_s * 1e9) / 1e9)
 
 
 def observe(sim: SimRobot) -> Observation:
