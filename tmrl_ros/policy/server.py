@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tmrl_ros.config import PolicyConfig
@@ -10,6 +11,11 @@ from tmrl_ros.policy.actor import choose
 from tmrl_ros.policy.actor_file import build_actor, load_actor, parse_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.types import ActionChunk, DecisionRequest, Modulation, Observation
+
+
+def _seed(*parts: int) -> int:
+    """32 well-mixed bits: torch's CPU generator looks at no more than the lowest 32 of a seed."""
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
 
 
 class PolicyServer:
@@ -36,7 +42,7 @@ class PolicyServer:
     @torch.no_grad()
     def decide(self, request: DecisionRequest, observation: Observation) -> ActionChunk:
         """The chunk for `request`; raises ActionError if the base or the actor produced something not finite."""
-        generator = torch.Generator().manual_seed((self.config.seed << 32) + request.decision)
+        generator = torch.Generator().manual_seed(_seed(self.config.seed, request.decision))
         state = torch.as_tensor(observation.state)[None]
         z, sigma = self._modulate(state, request.greedy, generator)
         horizon, dim = self.base.horizon, self.base.action_dim

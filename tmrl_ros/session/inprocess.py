@@ -20,7 +20,7 @@ from tmrl_ros.policy.versions import ActorVersions
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.supervisor.core import SupervisorCore
-from tmrl_ros.types import CommandWindow, Decision, DecisionRequest, Observation, ResetRequest, SessionState
+from tmrl_ros.types import CommandWindow, Decision, DecisionRequest, Observation, ResetRequest, RobotState, SessionState
 
 
 class InProcessSession:
@@ -39,7 +39,8 @@ class InProcessSession:
         self.watch = watch
         self.assembler = Assembler(supervisor.config.timing.execution_horizon)
         self.versions = ActorVersions(learner.config.versions) if learner else None
-        self.tick_count, self.observation, self.width_m = 0, None, 0.0  # both from the first tick on
+        self.tick_count = 0
+        self.observation, self.felt, self.wanted_width_m = None, None, 0.0  # of the last observation tick
 
     @classmethod
     def of_nodes(cls, nodes: Mapping[str, Model], watch: Callable[[object], None]) -> "InProcessSession":
@@ -70,7 +71,7 @@ class InProcessSession:
             self.assembler.observe(self.observation)
             self.watch(self.observation)
         wish = self.teleop.command(self.sim) if self.teleop and observing else None
-        need = self.supervisor.tick(self.sim.robot_state(), self.sim.task_state(), wish)
+        need = self.supervisor.tick(self._robot_state(observing), self.sim.task_state(), wish)
         if isinstance(need, DecisionRequest):
             self._use_due_actor(need.decision)
             self.supervisor.offer(self.policy.decide(need, self.observation))
@@ -83,9 +84,16 @@ class InProcessSession:
             if isinstance(record, Decision):
                 self._learn_from(record)
         if observing:  # gripper_command is published then, so the hand follows a reset's wish no sooner
-            self.width_m = width_m
-        self.sim.run_tick(as_published(window), self.width_m)
+            self.wanted_width_m = width_m
+        self.sim.run_tick(as_published(window), self.wanted_width_m)
         self.tick_count += 1
+
+    def _robot_state(self, observing: bool) -> RobotState:
+        """Joints of this tick; width and force come at observation ticks, and stand until the next."""
+        robot = self.sim.robot_state()
+        if observing:
+            self.felt = {"width_m": robot.width_m, "force_n": robot.force_n}
+        return replace(robot, **self.felt)
 
     def _use_due_actor(self, decision: int) -> None:
         update = self.versions.take(decision) if self.versions else None

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from tmrl_ros.config import ActorConfig, BaseConfig, PolicyConfig, Timing
+from tmrl_ros.errors import ActionError, ConfigError
+from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.policy.server import PolicyServer
+from tmrl_ros.types import DecisionRequest, Observation
+
+BASE = BasePolicy(BaseConfig(width=16, layers=1), 3, 2, 4).eval()
+SEEN = Observation(0, np.zeros(3, np.float32))
+
+
+def decide(decision=0, observation=SEEN, **settings):
+    config = PolicyConfig(timing=Timing(action_horizon=4), **settings)
+    return PolicyServer(config, BASE).decide(DecisionRequest(0, 0, decision, False), observation)
+
+
+def test_a_seed_and_decision_give_the_same_chunk_whatever_came_before():
+    config = PolicyConfig(timing=Timing(action_horizon=4), seed=3)
+    server = PolicyServer(config, BASE)
+    chunks = {k: server.decide(DecisionRequest(0, 0, k, False), SEEN).actions for k in (0, 5, 2)}
+    np.testing.assert_array_equal(chunks[5], decide(5, seed=3).actions)
+
+
+@pytest.mark.parametrize("method", ["base", "tmrl"])
+def test_another_seed_or_decision_explores_elsewhere(method):
+    draws = {tuple(decide(k, seed=seed, method=method).modulation.z) for k in range(3) for seed in (0, 1, 77)}
+    assert len(draws) == 9
+
+
+def test_the_prior_stays_in_the_bounds_and_dsrl_never_turns_the_dial():
+    chunks = [decide(k, modulation=ActorConfig(z_max=0.5, sigma_max=0.2)) for k in range(30)]
+    assert max(np.abs(chunk.modulation.z).max() for chunk in chunks) <= 0.5
+    assert 0 < max(chunk.modulation.sigma for chunk in chunks) <= 0.2
+    assert {decide(k, method="dsrl").modulation.sigma for k in range(5)} == {0.0}
+
+
+def test_a_base_of_another_horizon_is_refused():
+    with pytest.raises(ConfigError, match=r"action_horizon = 16.*trained with 4"):
+        PolicyServer(PolicyConfig(), BASE)
+
+
+def test_an_action_that_is_not_finite_is_never_answered():
+    with pytest.raises(ActionError, match="not finite"):
+        decide(observation=Observation(0, np.array([np.nan, 0, 0], np.float32)))
+    assert torch.isfinite(torch.as_tensor(decide().actions)).all()
