@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short run, within a minute or two")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--in-process", action="store_true", help="the same episodes without ROS")
+    parser.add_argument("--in-process", action="store_true", help="the same job without ROS")
     parser.add_argument("--jobs", type=int, default=1, help="side by side; makes each slower, and changes no outcome")
     options = parser.parse_args()
     cases, seeds = (QUICK, [0]) if options.quick else (CASES, options.seeds)

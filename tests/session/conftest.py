@@ -22,6 +22,7 @@ from tmrl_ros.supervisor.core import SupervisorCore
 DEMOS = 10
 TINY_BASE = BaseConfig(width=64, layers=2, steps=800, batch=128)  # lifts the cube about every third time
 TINY_SAC = {"batch": 16, "updates_per_decision": 2, "warmup_episodes": 1}
+FORCE_HOLD_N = 10.0  # so low that a miss holds the arm now and then
 QUICK_TASK = {"episode_s": 6.0, "reset_s": 2.0}
 ACTION_NAMES = ["dx", "dy", "dz", "grip"]
 
@@ -62,6 +63,7 @@ def finetuning(pretrained):
         shared = {"timing.lockstep_timeout_s": patience_s, "task": QUICK_TASK}
         own = {
             "policy": {"modulation.width": 32},
+            "supervisor": {"limits.force_hold_n": FORCE_HOLD_N},
             "learner": {"modulation.width": 32, "sac": TINY_SAC, "checkpoint_episodes": 1},
         }
         names = ("sim", "perception", "recorder", "policy", "learner", "supervisor")

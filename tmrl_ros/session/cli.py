@@ -38,7 +38,7 @@ def demo(
     demos: Annotated[int, typer.Option(min=1, help="Demonstrations to collect.")] = 80,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each evaluation.")] = 100,
     name: Annotated[str, typer.Option(help="Folder under runs/; empty: after task, method and seed.")] = "",
-    in_process: Annotated[bool, typer.Option("--in-process", help="The same episodes without ROS or bags.")] = False,
+    in_process: Annotated[bool, typer.Option("--in-process", help="The same job without ROS or bags.")] = False,
 ) -> None:
     """Collect, pre-train, evaluate, fine-tune for a simulated robot-hour, evaluate, report."""
     from tmrl_ros.session import demo as story
