@@ -176,7 +176,14 @@ def plot_success(runs: dict[str, Sequence[str | Path]], path: str | Path) -> Non
     _percent(axes)
     axes.set(xlabel="robot minutes, resets included", ylim=(-0.03, 1.03), xlim=(0, None))
     axes.set_ylabel(f"success of the last {WINDOW} episodes")
-    axes.legend(loc="upper left", fontsize=9.5, title="method (runs), mean thick", title_fontsize=9, alignment="left")
+    axes.legend(
+        loc="center right",
+        bbox_to_anchor=(1.0, 0.35),
+        fontsize=9.5,
+        title="method (runs), mean thick",
+        title_fontsize=9,
+        alignment="left",
+    )
     figure.savefig(path, dpi=150, facecolor="white")
     plt.close(figure)
 
