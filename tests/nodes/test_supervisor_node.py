@@ -154,12 +154,13 @@ def test_bad_chunks_and_silence_hold_until_the_operator_resumes(session):
 
 
 def test_a_session_that_does_not_start_itself_waits_for_the_operator(session):
-    outside, supervisor = session(autostart=False, episodes=1)
+    outside, supervisor = session(autostart=False, episodes=1000)  # more than the calls below take
     outside.until(lambda: len(outside.windows) > 5)
     assert all(not window.dq.any() for window in outside.windows)
     np.testing.assert_allclose(outside.windows[-1].q[0], fr3.HOME_Q, atol=1e-3)
     assert outside.call("start_session").success
     assert "it starts once" in outside.call("start_session").message
+    assert outside.call("end_session").success
     outside.until(lambda: outside.status.state == SessionState.ENDED)
     assert supervisor.wait(10) == 0
 
