@@ -31,7 +31,6 @@ class Fault(StrEnum):
     SILENT = "silent"
 
 
-IN_TIME = {Fault.FUTURE, Fault.STALE, Fault.OUT_OF_ORDER}
 HOLD_AT_ONCE = {Fault.CALIBRATION, Fault.FROZEN, Fault.SILENT}
 
 
