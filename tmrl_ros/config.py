@@ -5,7 +5,9 @@ wrong type or an unsafe value raises ConfigError, which names the key.
 """
 
 import difflib
-from typing import Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -211,11 +213,23 @@ class BaseConfig(Model):
 class ActorConfig(Model):
     """Bounds of the modulation are safety parameters: they bound how far the actor can steer the base."""
 
-    z_max: float = Field(1.5, ge=0, le=3)
+    heads: str = Field(
+        "",
+        pattern=r"^((z|sigma|context_noise|residual|action)( |$))*$",
+        description="what the actor chooses, separated by spaces; empty: as the method says",
+    )
+    z_max: float = Field(1.5, gt=0, le=3)
     z_chunk: bool = Field(False, description="one z per row of the chunk rather than one repeated")
-    learn_sigma: bool = Field(True, description="false keeps sigma at sigma_start")
-    sigma_max: float = Field(0.3, ge=0, le=1)
-    sigma_start: float = Field(0.15, ge=0, le=1, description="where the sigma head starts, or its fixed value")
+    sigma_max: float = Field(0.3, gt=0, le=1)
+    sigma_start: float = Field(0.15, ge=0, le=1, description="where the sigma head starts, or sigma without that head")
+    context_noise_max: float = Field(1.0, gt=0, le=3, description="of each dimension; unit noise was pre-trained")
+    residual_max: float = Field(0.1, gt=0, le=1, description="of each dimension of an action row")
+    residual_chunk: bool = Field(False, description="one residual per executed row rather than one repeated")
+    coherence: float = Field(
+        0.0, ge=0, le=1, description="share of the exploration's variance that one episode keeps for all its decisions"
+    )
+    bounds_start: float = Field(1.0, gt=0, le=1, description="share of all bounds that is open at the first decision")
+    bounds_decisions: int = Field(0, ge=0, description="decisions over which the bounds open")
     candidates: int = Field(8, ge=1, le=256, description="samples of which the critics pick the best when greedy")
     width: int = Field(128, ge=16, le=2048)
 
@@ -224,7 +238,10 @@ class SacConfig(Model):
     """Soft actor-critic over (z, sigma), one action a decision."""
 
     discount: float = Field(0.97, gt=0, lt=1, description="per decision")
-    critics: int = Field(2, ge=2, le=20, description="ensemble, minimum over all")
+    critics: int = Field(2, ge=2, le=20, description="ensemble")
+    target_critics: int = Field(0, ge=0, le=20, description="drawn anew for each target's minimum; 0: all of them")
+    actor_q: Literal["min", "mean"] = Field("min", description="over the ensemble, in the actor's loss")
+    entropy_backup: bool = Field(False, description="the target counts the entropy to come")
     batch: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0, le=0.1)
     polyak: float = Field(0.01, gt=0, le=1)
@@ -234,8 +251,44 @@ class SacConfig(Model):
     target_entropy: float = Field(-0.7, le=0, description="per modulation dimension, nats")
     temperature: float = Field(0.1, gt=0, description="start value, one for each head")
     success_share: float = Field(0.5, ge=0, lt=1, description="of each batch, drawn from successful episodes")
+    demo_share: float = Field(0.0, ge=0, lt=1, description="of each batch, drawn from demonstrations")
     warmup_episodes: int = Field(10, ge=0, description="episodes before the first update, z ~ N(0, I)")
     capacity: int = Field(100_000, ge=100, description="decisions in the replay ring")
+
+
+Method = Literal["base", "tmrl", "dsrl", "rfs", "residual", "rlpd"]
+
+
+class MethodFacts(NamedTuple):
+    """What sets a method apart: the heads of its actor, its base, and settings that differ from the defaults."""
+
+    heads: str
+    base_kind: Literal["csp", "plain"] = "plain"
+    learner: Mapping[str, Any] = MappingProxyType({})  # of LearnerConfig, nested
+
+
+METHODS: dict[str, MethodFacts] = {
+    "base": MethodFacts(""),
+    "tmrl": MethodFacts("z sigma", "csp"),  # arXiv 2605.12236
+    "dsrl": MethodFacts("z"),  # arXiv 2506.15799
+    "rfs": MethodFacts("z residual"),  # arXiv 2602.01789, its online form
+    "residual": MethodFacts("residual"),
+    "rlpd": MethodFacts(  # arXiv 2302.02948
+        "action",
+        learner={
+            "sac": {
+                "critics": 10,
+                "target_critics": 2,
+                "actor_q": "mean",
+                "entropy_backup": True,
+                "updates_per_decision": 20,
+                "demo_share": 0.5,
+                "success_share": 0.0,
+                "warmup_episodes": 0,
+            }
+        },
+    ),
+}
 
 
 class Versions(Model):
@@ -250,17 +303,18 @@ class Versions(Model):
 class SteeringConfig(NodeConfig):
     """What policy and learner must agree on."""
 
-    method: Literal["base", "tmrl", "dsrl"] = "tmrl"
+    method: Method = "tmrl"
     base: str = Field("", description="folder of the pre-trained base policy")
     modulation: ActorConfig = ActorConfig()
     versions: Versions = Versions()
 
     @property
     def steering(self) -> ActorConfig:
-        """The modulation that the method learns: DSRL is z alone, on a base that knows no sigma."""
-        if self.method == "dsrl":
-            return self.modulation.model_copy(update={"learn_sigma": False, "sigma_start": 0.0})
-        return self.modulation
+        """The modulation that the method learns; without CSP there is no sigma but 0."""
+        update = {"heads": self.modulation.heads or METHODS[self.method].heads}
+        if METHODS[self.method].base_kind == "plain":
+            update["sigma_start"] = 0.0
+        return self.modulation.model_copy(update=update)
 
 
 class PolicyConfig(SteeringConfig):
@@ -270,6 +324,7 @@ class PolicyConfig(SteeringConfig):
 
 class LearnerConfig(SteeringConfig):
     sac: SacConfig = SacConfig()
+    demos: str = Field("", description="demonstration store; needed where sac.demo_share > 0")
     checkpoint: str = Field("", description="folder for checkpoints; the newest valid one there is resumed")
     checkpoint_episodes: int = Field(10, ge=1, description="episodes a checkpoint")
 

@@ -23,6 +23,8 @@ def transition(decision: int):
         observation=seen[0],
         next_observation=seen[1],
         modulation=Modulation(rng.normal(size=2).astype(np.float32), 0.1),
+        actions=rng.uniform(-1, 1, (2, 2)).astype(np.float32),
+        executed=2,
         reward=-1.0,
         terminated=last,
         truncated=False,

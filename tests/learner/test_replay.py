@@ -10,7 +10,7 @@ def row(tag: float) -> dict:
     vector = np.full(2, tag, np.float32)
     return {
         "features": vector,
-        "u": vector[:1],
+        "action": vector[:1],
         "reward": np.float32(tag),
         "next_features": vector + 0.5,
         "bootstrap": np.float32(1),

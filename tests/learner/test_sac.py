@@ -4,20 +4,23 @@ import torch
 
 from tmrl_ros.config import ActorConfig, SacConfig
 from tmrl_ros.learner.sac import Sac
+from tmrl_ros.policy.actor import Actor, Critic
+from tmrl_ros.policy.heads import make_heads
 
 FEATURES, Z = 3, 2
 
 
 def make(**settings) -> Sac:
     torch.manual_seed(0)
-    return Sac(FEATURES, Z, ActorConfig(width=32), SacConfig(**settings))
+    heads, config = make_heads(ActorConfig(heads="z sigma"), Z, 4, 4, FEATURES), SacConfig(**settings)
+    return Sac(Actor(FEATURES, heads, 32), Critic(config.critics, FEATURES, heads.dim, 32), config)
 
 
 def batch(n=64, seed=0, **fixed) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     rows = {
         "features": rng.normal(size=(n, FEATURES)),
-        "u": rng.uniform(-1, 1, (n, Z + 1)),
+        "action": rng.uniform(-1, 1, (n, Z + 1)),
         "reward": -np.ones(n),
         "next_features": rng.normal(size=(n, FEATURES)),
         "bootstrap": np.ones(n),
@@ -39,7 +42,7 @@ def test_three_state_chain_reaches_the_exact_values():
                 next_features=states[np.minimum(at + 1, 2)],
                 reward=np.array([-1, -1, 0.0])[at],
                 bootstrap=np.array([1, 1, 0.0])[at],
-                u=rng.uniform(-1, 1, (64, 3)),
+                action=rng.uniform(-1, 1, (64, 3)),
             )
         )
     values = sac.critic(torch.eye(3), torch.zeros(3, 3)).mean(0)
@@ -51,7 +54,7 @@ def test_time_outs_bootstrap_and_ends_do_not():
     rows = {
         "features": np.zeros((1, 3)),
         "next_features": np.ones((1, 3)),
-        "u": np.zeros((1, 3)),
+        "action": np.zeros((1, 3)),
         "reward": np.zeros(1),
     }
     with torch.no_grad():
@@ -87,7 +90,7 @@ def test_actor_moves_towards_modulations_that_earn_more():
     rng = np.random.default_rng(0)
     for _ in range(1000):
         u = rng.uniform(-1, 1, (64, 3)).astype(np.float32)
-        sac.update(batch(64, u=u, reward=-5 * (u[:, 0] - 0.6) ** 2, bootstrap=np.zeros(64)))
+        sac.update(batch(64, action=u, reward=-5 * (u[:, 0] - 0.6) ** 2, bootstrap=np.zeros(64)))
     u, _ = sac.actor.sample(torch.zeros(1, FEATURES), torch.zeros(1, 3))
     assert u[0, 0].item() == pytest.approx(0.6, abs=0.2)
 

@@ -22,7 +22,7 @@ def test_loss_of_the_untrained_network_is_the_hand_computed_one():
     torch.manual_seed(0)
     policy = BasePolicy(SMALL, 1, 1, 2)  # its last layer is zero, so v = 0 and the loss is E (n - a)^2 = 1 + a^2
     chunk = torch.full((20_000, 2, 1), 0.7)
-    loss, _ = policy.loss(torch.zeros(20_000, 1), chunk)
+    loss, _ = policy.loss({"state": torch.zeros(20_000, 1)}, chunk)
     assert loss.item() == pytest.approx(1 + 0.49, abs=0.03)
 
 
@@ -36,11 +36,11 @@ def test_sampling_a_zero_velocity_returns_the_noise_in_action_units():
 
 def test_pretraining_learns_both_modes_and_is_reproducible():
     states, chunks = bimodal()
-    policy = pretrain(states, chunks, SMALL, seed=3)
-    again = pretrain(states, chunks, SMALL, seed=3)
-    z = torch.randn(400, 2, 1)
-    sampled = policy.sample(torch.ones(400, 1), z, torch.zeros(400))
-    assert torch.equal(sampled, again.sample(torch.ones(400, 1), z, torch.zeros(400)))
+    policy = pretrain({"state": states}, chunks, SMALL, seed=3)
+    again = pretrain({"state": states}, chunks, SMALL, seed=3)
+    z, one = torch.randn(400, 2, 1), policy.features({"state": torch.ones(400, 1)})
+    sampled = policy.sample(one, z, torch.zeros(400))
+    assert torch.equal(sampled, again.sample(one, z, torch.zeros(400)))
     assert 0.2 < (sampled[:, 0, 0] > 0).float().mean() < 0.8
     assert sampled.abs().mean().item() == pytest.approx(1.0, abs=0.3)
 
@@ -48,7 +48,9 @@ def test_pretraining_learns_both_modes_and_is_reproducible():
 def test_sigma_widens_the_actions_of_a_csp_base_from_conditional_to_marginal():
     rng = np.random.default_rng(0)
     states = rng.normal(size=(1024, 1)).astype(np.float32)
-    policy = pretrain(states, states[:, None, :].repeat(2, 1), SMALL.model_copy(update={"steps": 800}), seed=0)
+    policy = pretrain(
+        {"state": states}, states[:, None, :].repeat(2, 1), SMALL.model_copy(update={"steps": 800}), seed=0
+    )
     z, noise, state = torch.randn(500, 2, 1), torch.randn(500, 1), torch.zeros(500, 1)
     spread = [policy.sample(state, z, torch.full((500,), s), noise)[:, 0, 0].std().item() for s in (0.0, 0.5, 1.0)]
     assert spread[0] < 0.35 and spread[0] < spread[1] < spread[2] and spread[2] > 0.6
@@ -56,7 +58,7 @@ def test_sigma_widens_the_actions_of_a_csp_base_from_conditional_to_marginal():
 
 def test_saved_policy_loads_bit_for_bit_and_frozen(tmp_path):
     states, chunks = bimodal(64)
-    policy = pretrain(states, chunks, SMALL.model_copy(update={"steps": 3}), seed=0)
+    policy = pretrain({"state": states}, chunks, SMALL.model_copy(update={"steps": 3}), seed=0)
     policy.save(tmp_path / "base", {"task": "test"})
     loaded = BasePolicy.load(tmp_path / "base")
     z, sigma = torch.randn(8, 2, 1), torch.rand(8)

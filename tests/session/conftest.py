@@ -50,7 +50,7 @@ def pretrained(tmp_path_factory) -> Pretrained:
     )
     store.write(made.demos, store.collect([(episode.states, episode.actions) for episode in kept], meta))
     states, chunks = store.chunks(store.read(made.demos), Timing().action_horizon)
-    pretrain(states, chunks, TINY_BASE, 0).save(made.base, {"task": "pick_cube"})
+    pretrain({"state": states}, chunks, TINY_BASE, 0).save(made.base, {"task": "pick_cube"})
     return made
 
 

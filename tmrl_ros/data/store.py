@@ -112,6 +112,14 @@ def read(path: str | Path) -> Demonstrations:
     return demonstrations
 
 
+def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """States, actions and episode ends of the store at `path`; None if it is empty, as where a setting names none."""
+    if not path:
+        return None
+    demonstrations = read(path)
+    return demonstrations.states, demonstrations.actions, demonstrations.ends
+
+
 def chunks(demonstrations: Demonstrations, action_horizon: int) -> tuple[np.ndarray, np.ndarray]:
     """Every row as a sample: states float32 [n, state_dim], chunks from it on float32 [n, action_horizon, action_dim].
 

@@ -7,39 +7,52 @@ import safetensors.torch
 import torch
 
 from tmrl_ros.config import LearnerConfig
-from tmrl_ros.errors import DataError
+from tmrl_ros.errors import ConfigError, DataError
+from tmrl_ros.learner.demos import demo_replay
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.learner.sac import Sac
 from tmrl_ros.policy.actor_file import FORMAT, actor_tensors
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
+from tmrl_ros.policy.steering import Steering
+
+LEARNER_FORMAT = "tmrl_learner/2"
+Demos = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Learner:
-    """Updates after each decision once warm; `version` is the number of the last decision learned from, plus one."""
+    """Updates after each decision once warm; `version` is the number of the last decision learned from, plus one.
 
-    def __init__(self, config: LearnerConfig, base: BasePolicy):
+    `demos` are states, actions and episode ends, as in demo_replay.
+    """
+
+    def __init__(self, config: LearnerConfig, base: BasePolicy, demos: Demos | None = None):
         torch.manual_seed(config.seed)
         self.config, self.base = config, base
-        z_dim = base.action_dim * (base.horizon if config.steering.z_chunk else 1)
-        self.sac = Sac(base.state_dim, z_dim, config.steering, config.sac)
-        self.replay = Replay(config.sac.capacity, base.state_dim, self.sac.actor.dim)
+        self.steering = Steering.of(config, base)
+        self.sac = Sac(*self.steering.build(config.sac.critics), config.sac, self.steering.judged)
+        self.replay = Replay(config.sac.capacity, base.feature_dim, self.steering.judged_dim)
+        self.demos = None
+        if config.sac.demo_share:
+            if demos is None:
+                raise ConfigError("sac.demo_share > 0 needs demonstrations; name their store with demos")
+            self.demos = demo_replay(self.steering, *demos)
         self.rng = np.random.default_rng(config.seed)
         self.version, self.episodes = 0, 0
 
     def add(self, transition) -> None:
         """Store one policy decision (data.assembler.Transition)."""
-        features = self._features(transition.observation, transition.next_observation)
-        z = torch.as_tensor(transition.modulation.z)[None]
-        u = self.sac.actor.join(z, torch.tensor([transition.modulation.sigma]))[0]
+        t = transition
+        features = self.base.features(self.base.inputs([t.observation, t.next_observation]))
+        action = self.steering.judged_of(features[0], t.modulation, t.actions, t.executed)
         self.replay.add(
-            transition.episode,
-            transition.success,
-            features=features[0],
-            u=u.numpy(),
-            reward=np.float32(transition.reward),
-            next_features=features[1],
-            bootstrap=np.float32(not transition.terminated),
+            t.episode,
+            t.success,
+            features=features[0].numpy(),
+            action=action.numpy(),
+            reward=np.float32(t.reward),
+            next_features=features[1].numpy(),
+            bootstrap=np.float32(not t.terminated),
         )
         self.version = transition.decision + 1
         self.episodes += transition.terminated or transition.truncated
@@ -50,9 +63,18 @@ class Learner:
             return {}
         info = {}
         for _ in range(self.config.sac.updates_per_decision):
-            batch = self.replay.sample(self.rng, self.config.sac.batch, self.config.sac.success_share)
-            info |= self.sac.update(batch)
+            info |= self.sac.update(self._batch())
         return {name: float(value.mean()) for name, value in info.items()} | {"learner/updates": self.sac.updates}
+
+    def _batch(self) -> dict[str, np.ndarray]:
+        """A batch of what was experienced and, for methods that keep using them, of demonstrations (RLPD)."""
+        sac = self.config.sac
+        shown = round(sac.batch * sac.demo_share)
+        batch = self.replay.sample(self.rng, sac.batch - shown, sac.success_share)
+        if not shown:
+            return batch
+        demos = self.demos.sample(self.rng, shown, 0.0)
+        return {name: np.concatenate([batch[name], demos[name]]) for name in batch}
 
     @property
     def warm(self) -> bool:
@@ -69,7 +91,7 @@ class Learner:
             "format": FORMAT,
             "version": self.version,
             "modulation": self.config.steering.model_dump(),
-            "critics": self.config.sac.critics,
+            "execution_horizon": self.config.timing.execution_horizon,
         }
         write_checkpoint(folder, actor_tensors(self.sac.average, self.sac.target), meta)
 
@@ -79,19 +101,19 @@ class Learner:
         tensors |= {f"replay.{name}": torch.as_tensor(value) for name, value in self.replay.state().items()}
         tensors |= {"log_temperature": self.sac.log_temperature.detach(), "torch_rng": torch.get_rng_state()}
         meta = {
-            "format": "tmrl_learner/1",
+            "format": LEARNER_FORMAT,
             "version": self.version,
             "episodes": self.episodes,
             "updates": self.sac.updates,
             "numpy_rng": self.rng.bit_generator.state,
-            "config": self.config.model_dump(exclude={"base", "checkpoint"}),
+            "config": self.config.model_dump(exclude={"base", "checkpoint", "demos"}),
         }
         write_checkpoint(folder, tensors, meta)
 
     def restore(self, folder: Path) -> None:
         """Continue from `folder`; raises DataError if it is damaged or was written under another configuration."""
-        tensors, meta = read_checkpoint(folder, "tmrl_learner/1")
-        own = self.config.model_dump(mode="json", exclude={"base", "checkpoint"})
+        tensors, meta = read_checkpoint(folder, LEARNER_FORMAT)
+        own = self.config.model_dump(mode="json", exclude={"base", "checkpoint", "demos"})
         changed = sorted(key for key in own if own[key] != meta["config"].get(key))
         if changed:
             raise DataError(
@@ -114,10 +136,6 @@ class Learner:
         sac = self.sac
         networks = {"actor": sac.actor, "average": sac.average, "critic": sac.critic, "target": sac.target}
         return {**networks, **{f"adam_{k}": v for k, v in sac.optimisers.items()}}
-
-    def _features(self, *observations) -> np.ndarray:
-        states = torch.as_tensor(np.stack([observation.state for observation in observations]))
-        return self.base.features(states).numpy()
 
 
 def _flatten(modules: dict) -> dict[str, torch.Tensor]:

@@ -2,15 +2,21 @@
 
 import numpy as np
 
-FIELDS = ("features", "u", "reward", "next_features", "bootstrap")
+FIELDS = ("features", "action", "reward", "next_features", "bootstrap")
 
 
 class Replay:
     """Ring of `capacity` decisions; remembers which belong to successful episodes for balanced batches."""
 
-    def __init__(self, capacity: int, feature_dim: int, modulation_dim: int):
+    def __init__(self, capacity: int, feature_dim: int, action_dim: int):
         self.capacity, self.count = capacity, 0  # count of rows ever added
-        dims = {"features": feature_dim, "u": modulation_dim, "reward": 0, "next_features": feature_dim, "bootstrap": 0}
+        dims = {
+            "features": feature_dim,
+            "action": action_dim,
+            "reward": 0,
+            "next_features": feature_dim,
+            "bootstrap": 0,
+        }
         self.rows = {name: np.zeros((capacity, dim) if dim else capacity, np.float32) for name, dim in dims.items()}
         self.episode = np.full(capacity, -1, np.int64)
         self.successful = np.zeros(capacity, bool)
@@ -30,6 +36,12 @@ class Replay:
         self.count += 1
         if success:
             self.successful[self.episode == episode] = True
+
+    def extend(self, episode: np.ndarray, **rows: np.ndarray) -> None:
+        """Fill an empty ring with as many decisions [n] of successful episodes."""
+        for name in FIELDS:
+            self.rows[name][: len(episode)] = rows[name]
+        self.episode[: len(episode)], self.successful[: len(episode)], self.count = episode, True, len(episode)
 
     def sample(self, rng: np.random.Generator, batch: int, success_share: float) -> dict[str, np.ndarray]:
         """A batch of rows; `success_share` of it from successful episodes as soon as there are any."""

@@ -1,34 +1,36 @@
-"""Soft actor-critic over the modulation of a frozen base (TMRL, arXiv 2605.12236; DSRL is the same with z alone).
+"""Soft actor-critic over what steers a frozen base (TMRL, arXiv 2605.12236; DSRL is the same with z alone).
 
 One action is one decision: u picks the chunk. Rewards are -1 and 0 at success; a time-out bootstraps, an end does not.
 """
 
 import copy
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tmrl_ros.config import ActorConfig, SacConfig
-from tmrl_ros.policy.actor import Actor, Critic, Ensemble
+from tmrl_ros.config import SacConfig
+from tmrl_ros.policy.actor import Actor, Critic
+from tmrl_ros.policy.ensemble import Ensemble
+
+Judged = Callable[[Tensor, Tensor], Tensor]
 
 
 class Sac:
-    """Networks, optimisers and temperatures; `update` takes one batch of tensors as named in replay.FIELDS."""
+    """Networks, optimisers and temperatures; `update` takes one batch of tensors as named in replay.FIELDS.
 
-    def __init__(self, feature_dim: int, z_dim: int, modulation: ActorConfig, config: SacConfig):
-        self.config = config
-        self.actor = Actor(feature_dim, z_dim, modulation)
-        self.critic = Critic(config.critics, feature_dim, self.actor.dim, modulation.width)
+    `judged(features, u)` is what the critics see of an action, differentiable in u; by default u itself.
+    """
+
+    def __init__(self, actor: Actor, critic: Critic, config: SacConfig, judged: Judged = lambda features, u: u):
+        self.config, self.actor, self.critic, self.judged = config, actor, critic, judged
+        self.dims = actor.heads.dims
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.average = copy.deepcopy(self.actor).requires_grad_(
-            False
-        )  # what acts: the last iterate swings between updates
-        heads = [z_dim, self.actor.dim - z_dim]
-        self.heads = [n for n in heads if n]
-        self.target_entropy = config.target_entropy * torch.tensor(self.heads)
-        self.log_temperature = torch.full((len(self.heads),), math.log(config.temperature), requires_grad=True)
+        self.average = copy.deepcopy(self.actor).requires_grad_(False)  # acts: the last iterate swings
+        self.target_entropy = config.target_entropy * torch.tensor(self.dims)
+        self.log_temperature = torch.full((len(self.dims),), math.log(config.temperature), requires_grad=True)
         adam = {"lr": config.learning_rate, "fused": True}
         self.optimisers = {
             "critic": torch.optim.Adam(self.critic.parameters(), **adam),
@@ -38,23 +40,34 @@ class Sac:
         self.updates = 0
 
     def critic_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict]:
-        """Squared error to r + discount * bootstrap * min_i Q_i'(s', u'), u' ~ actor; no entropy in the target."""
+        """Squared error to r + discount * bootstrap * V(s'), V = min_i Q_i'(s', u') with u' ~ actor.
+
+        The minimum is over all critics or over `target_critics` drawn ones (REDQ, arXiv 2101.05982); with
+        `entropy_backup` V also counts the entropy of u'.
+        """
         with torch.no_grad():
             following = batch["next_features"]
-            u, _ = self.actor.sample(following, torch.randn(len(following), self.actor.dim))
-            value = self.target(following, u).min(0).values
+            u, log_prob = self.actor.sample(following, torch.randn(len(following), self.actor.dim))
+            values = self.target(following, self.judged(following, u))
+            if self.config.target_critics:
+                values = values[torch.randperm(len(values))[: self.config.target_critics]]
+            value = values.min(0).values
+            if self.config.entropy_backup:
+                value = value - (self.log_temperature.exp() * self._by_head(log_prob)).sum(-1)
             goal = batch["reward"] + self.config.discount * batch["bootstrap"] * value
-        q = self.critic(batch["features"], batch["u"])
+        q = self.critic(batch["features"], batch["action"])
         loss = (q - goal).square().mean()
         return loss, {"critic/loss": loss.detach(), "critic/q": q.detach()}
 
     def actor_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict]:
-        """E[temperature * log pi - min_i Q_i], each head with its own temperature; and the temperatures' loss."""
+        """E[temperature * log pi - Q], each head with its own temperature; and the temperatures' loss."""
         features = batch["features"]
         u, log_prob = self.actor.sample(features, torch.randn(len(features), self.actor.dim))
-        by_head = torch.stack([part.sum(-1) for part in log_prob.split(self.heads, -1)], -1)
+        by_head = self._by_head(log_prob)
         temperature = self.log_temperature.exp()
-        loss = ((temperature.detach() * by_head).sum(-1) - self.critic(features, u).min(0).values).mean()
+        values = self.critic(features, self.judged(features, u))
+        value = values.min(0).values if self.config.actor_q == "min" else values.mean(0)
+        loss = ((temperature.detach() * by_head).sum(-1) - value).mean()
         dial = -(self.log_temperature * (by_head.detach().mean(0) + self.target_entropy)).sum()
         info = {"actor/entropy": -by_head.detach().sum(-1), "actor/temperature": temperature.detach()}
         return loss, dial, info
@@ -75,6 +88,10 @@ class Sac:
             self._follow(self.average, self.actor, self.config.actor_average)
             info |= extra
         return info
+
+    def _by_head(self, log_prob: Tensor) -> Tensor:
+        """Log-density [n, heads] of each head, from that of each dimension [n, m]."""
+        return torch.stack([part.sum(-1) for part in log_prob.split(self.dims, -1)], -1)
 
     @staticmethod
     def _follow(average: Ensemble, network: Ensemble, rate: float) -> None:

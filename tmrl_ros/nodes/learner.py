@@ -12,6 +12,7 @@ from pathlib import Path
 from rclpy.node import Node
 
 from tmrl_ros.config import LearnerConfig
+from tmrl_ros.data import store
 from tmrl_ros.data.assembler import Assembler
 from tmrl_ros.errors import TmrlError
 from tmrl_ros.learner.core import Learner as Core
@@ -28,7 +29,7 @@ class Learner(Node):
         super().__init__("learner", **runtime.NODE_OPTIONS)
         os.nice(NICE)
         self.config = runtime.config_of(self, LearnerConfig)
-        self.core = Core(self.config, BasePolicy.load(Path(self.config.base)))
+        self.core = Core(self.config, BasePolicy.load(Path(self.config.base)), store.read_arrays(self.config.demos))
         self.folder = Path(self.config.checkpoint) if self.config.checkpoint else None
         self.saved_episodes = 0
         if self.folder and (self.folder / STATE).exists():

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from tmrl_ros.config import ActorConfig, validate
-from tmrl_ros.errors import DataError
+from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.policy.actor import Actor, Critic
+from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint
+from tmrl_ros.policy.steering import Steering
 
-FORMAT = "tmrl_actor/1"
+FORMAT = "tmrl_actor/2"
 
 
 def actor_tensors(actor: Actor, critic: Critic) -> dict[str, Tensor]:
@@ -20,13 +22,12 @@ def actor_tensors(actor: Actor, critic: Critic) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for name, module in modules.items() for key, value in module.state_dict().items()}
 
 
-def build_actor(tensors: dict[str, Tensor], feature_dim: int, z_dim: int, config: ActorConfig) -> tuple[Actor, Critic]:
+def build_actor(tensors: dict[str, Tensor], steering: Steering) -> tuple[Actor, Critic]:
     """Frozen networks from named tensors; raises DataError if their shapes do not fit the modulation settings."""
     try:
         with torch.random.fork_rng(devices=[]):  # a learner beside it must not feel these draws
-            actor = Actor(feature_dim, z_dim, config)
-            one = Critic(1, feature_dim, actor.dim, config.width).theta.numel()
-            critic = Critic(len(tensors["critic.theta"]) // one, feature_dim, actor.dim, config.width)
+            one = steering.build(1)[1].theta.numel()
+            actor, critic = steering.build(len(tensors["critic.theta"]) // one)
         for name, module in (("actor", actor), ("critic", critic)):
             module.load_state_dict(
                 {k.removeprefix(f"{name}."): v for k, v in tensors.items() if k.startswith(f"{name}.")}
@@ -47,10 +48,19 @@ def parse_actor(data: bytes) -> dict[str, Tensor]:
         raise DataError(f"actor update of {len(data)} bytes is not safetensors: {error}") from None
 
 
-def load_actor(folder: Path, feature_dim: int, z_dim: int) -> tuple[Actor, Critic, int]:
-    """Networks and version from a checkpoint folder; its own modulation settings hold."""
+def load_actor(folder: Path, base: BasePolicy, execution_horizon: int) -> tuple[Steering, Actor, Critic, int]:
+    """Steering, networks and version from a checkpoint folder; its own modulation settings hold.
+
+    Raises ConfigError if it learned with another execution horizon: chunks cut elsewhere make the arm jump.
+    """
     tensors, meta = read_checkpoint(folder, FORMAT)
-    return *build_actor(tensors, feature_dim, z_dim, validate(ActorConfig, meta["modulation"])), meta["version"]
+    if meta["execution_horizon"] != execution_horizon:
+        raise ConfigError(
+            f"{folder} learned with timing.execution_horizon = {meta['execution_horizon']}, not {execution_horizon}; "
+            "set it to that or fine-tune again"
+        )
+    steering = Steering(validate(ActorConfig, meta["modulation"]), base, execution_horizon)
+    return steering, *build_actor(tensors, steering), meta["version"]
 
 
 def _frozen(module: nn.Module) -> nn.Module:

@@ -4,6 +4,7 @@ Flow time: tau = 1 is noise, tau = 0 the action; x_tau = tau n + (1 - tau) a; th
 (arXiv 2605.12236).
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from tmrl_ros.errors import DataError
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.flow import VelocityNetwork
 from tmrl_ros.policy.schedule import smooth
+from tmrl_ros.types import Observation
 
 FORMAT = "tmrl_base_policy/1"
 
@@ -37,36 +39,49 @@ class BasePolicy(nn.Module):
             getattr(self, f"{name}_mean").copy_(torch.as_tensor(values.mean(0)))
             getattr(self, f"{name}_std").copy_(torch.as_tensor(values.std(0).clip(1e-3)))
 
-    def features(self, state: Tensor) -> Tensor:
-        """Standardised state [n, state_dim]; clipped, so that a far outlier cannot saturate what comes after."""
-        return ((state - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
+    def inputs(self, observations: Sequence[Observation]) -> dict[str, Tensor]:
+        """What `features` takes, each [n, ...], from observations."""
+        return {"state": torch.as_tensor(np.stack([observation.state for observation in observations]))}
 
-    def context(self, state: Tensor) -> Tensor:
+    @property
+    def feature_dim(self) -> int:
+        """Size of what actor and critics see."""
+        return self.state_dim
+
+    @property
+    def context_dim(self) -> int:
+        """Size of what smoothing corrupts."""
+        return self.state_dim
+
+    def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Standardised state [n, feature_dim]; clipped, so that a far outlier cannot saturate what comes after."""
+        return ((inputs["state"] - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
+
+    def context(self, features: Tensor) -> Tensor:
         """What smoothing corrupts: the standardised state, scaled up so that unit noise does not drown it at once."""
-        return self.config.context_scale * self.features(state)
+        return self.config.context_scale * features
 
-    def loss(self, state: Tensor, chunk: Tensor) -> tuple[Tensor, dict]:
-        """Flow-matching loss of `chunk` [n, horizon, action_dim] given `state` [n, state_dim]."""
-        n = len(state)
+    def loss(self, inputs: Mapping[str, Tensor], chunk: Tensor) -> tuple[Tensor, dict]:
+        """Flow-matching loss of `chunk` [n, horizon, action_dim] given `inputs`, each [n, ...]."""
+        n = len(chunk)
         action = ((chunk - self.action_mean) / self.action_std).flatten(1)
         noise, tau = torch.randn_like(action), torch.rand(n)
         sigma = torch.rand(n) * (torch.rand(n) >= self.config.clean_share)
         if self.config.kind == "plain":
             sigma = torch.zeros(n)
-        context = self.context(state)
+        context = self.context(self.features(inputs))
         context = smooth(context, sigma, torch.randn_like(context), self.config.schedule)
         x = tau[:, None] * noise + (1 - tau[:, None]) * action
         error = (self.net(x, tau, context, sigma) - (noise - action)).square().mean(1)
         return error.mean(), {"pretrain/loss": error.mean().detach()}
 
-    @torch.no_grad()
-    def sample(self, state: Tensor, z: Tensor, sigma: Tensor, context_noise: Tensor | None = None) -> Tensor:
+    def sample(self, features: Tensor, z: Tensor, sigma: Tensor, context_noise: Tensor | None = None) -> Tensor:
         """Integrate the flow from `z` [n, horizon, action_dim] under the context smoothed by `sigma` [n].
 
-        Without `context_noise` [n, state_dim] the context is attenuated only: random context noise at run time acts as
-        action noise. Returns actions [n, horizon, action_dim] in action units.
+        Without `context_noise` [n, context_dim] the context is attenuated only: random context noise at run time acts
+        as action noise. Returns actions [n, horizon, action_dim] in action units.
         """
-        context = smooth(self.context(state), sigma, context_noise, self.config.schedule)
+        context = smooth(self.context(features), sigma, context_noise, self.config.schedule)
         x, steps = z.flatten(1), self.config.euler_steps
         for k in range(steps):
             tau = torch.full((len(x),), 1.0 - k / steps)

@@ -16,12 +16,12 @@ def measure_dial(base: BasePolicy, states: np.ndarray, chunks: np.ndarray, seed:
     `coverage` is that spread as a share of `marginal_spread`, the standard deviation over the demonstrated `chunks`.
     """
     generator = torch.Generator().manual_seed(seed)
-    state = torch.as_tensor(states).repeat_interleave(SAMPLES, 0)
-    z = torch.randn(len(state), base.horizon, base.action_dim, generator=generator)
-    noise = torch.randn(len(state), base.state_dim, generator=generator)
+    features = base.features({"state": torch.as_tensor(states)}).repeat_interleave(SAMPLES, 0)
+    z = torch.randn(len(features), base.horizon, base.action_dim, generator=generator)
+    noise = torch.randn(len(features), base.context_dim, generator=generator)
     spread = []
     for sigma in SIGMAS:
-        actions = base.sample(state, z, torch.full((len(state),), float(sigma)), noise)
+        actions = base.sample(features, z, torch.full((len(features),), float(sigma)), noise)
         groups = actions.view(len(states), SAMPLES, -1)
         spread.append(float(groups.std(1).mean()))
     marginal = float(chunks.std(0).mean())

@@ -1,6 +1,6 @@
 """Pre-training of the base policy from demonstration chunks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -12,23 +12,24 @@ EMA_DECAY = 0.999  # averaged weights sample visibly smoother chunks than the la
 
 
 def pretrain(
-    states: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
     chunks: np.ndarray,
     config: BaseConfig,
     seed: int,
     progress: Callable[[int, dict], None] = lambda *_: None,
 ) -> BasePolicy:
-    """Fit a policy to `states` [n, state_dim] and `chunks` [n, horizon, action_dim]; calls `progress(step, info)`."""
+    """Fit a policy to `inputs`, each [n, ...], and `chunks` [n, horizon, action_dim]; calls `progress(step, info)`."""
     torch.manual_seed(seed)
-    policy = BasePolicy(config, states.shape[1], chunks.shape[2], chunks.shape[1])
-    policy.fit_normalisation(states, chunks)
-    states, chunks = (torch.as_tensor(x, dtype=torch.float32) for x in (states, chunks))
+    policy = BasePolicy(config, inputs["state"].shape[1], chunks.shape[2], chunks.shape[1])
+    policy.fit_normalisation(inputs["state"], chunks)
+    tensors = {name: torch.as_tensor(values) for name, values in inputs.items()}
+    chunks = torch.as_tensor(chunks, dtype=torch.float32)
     optimiser = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=0.05)
     average = {name: value.clone() for name, value in policy.state_dict().items()}
     for step in range(config.steps):
-        rows = torch.randint(len(states), (config.batch,))
-        loss, info = policy.loss(states[rows], chunks[rows])
+        rows = torch.randint(len(chunks), (config.batch,))
+        loss, info = policy.loss({name: values[rows] for name, values in tensors.items()}, chunks[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)

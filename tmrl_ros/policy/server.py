@@ -7,10 +7,12 @@ import torch
 
 from tmrl_ros.config import PolicyConfig
 from tmrl_ros.errors import ActionError, ConfigError
-from tmrl_ros.policy.actor import choose
 from tmrl_ros.policy.actor_file import build_actor, load_actor, parse_actor
 from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.policy.steering import Steering
 from tmrl_ros.types import ActionChunk, DecisionRequest, Modulation, Observation
+
+EPISODE = 1  # apart from a decision's draws, an episode's
 
 
 def _seed(*parts: int) -> int:
@@ -28,27 +30,24 @@ class PolicyServer:
                 f"{base.horizon}; set it to that or pre-train again"
             )
         self.config, self.base = config, base
-        self.z_dim = base.action_dim * (base.horizon if config.steering.z_chunk else 1)
+        self.steering = Steering.of(config, base)
         self.version, self.actor, self.critic = 0, None, None
         if config.actor:
-            self.actor, self.critic, self.version = load_actor(Path(config.actor), base.state_dim, self.z_dim)
+            rows = config.timing.execution_horizon
+            self.steering, self.actor, self.critic, self.version = load_actor(Path(config.actor), base, rows)
 
     def update_actor(self, version: int, parameters: bytes) -> None:
         """Replace the actor; raises DataError (and keeps the old one) if the bytes do not fit."""
         tensors = parse_actor(parameters)
-        self.actor, self.critic = build_actor(tensors, self.base.state_dim, self.z_dim, self.config.steering)
+        self.actor, self.critic = build_actor(tensors, self.steering)
         self.version = version
 
     @torch.no_grad()
     def decide(self, request: DecisionRequest, observation: Observation) -> ActionChunk:
         """The chunk for `request`; raises ActionError if the base or the actor produced something not finite."""
-        generator = torch.Generator().manual_seed(_seed(self.config.seed, request.decision))
-        state = torch.as_tensor(observation.state)[None]
-        z, sigma = self._modulate(state, request.greedy, generator)
-        horizon, dim = self.base.horizon, self.base.action_dim
-        noise = z.view(1, -1, dim).expand(1, horizon, dim)
-        actions = self.base.sample(state, noise, sigma)[0].clamp(-1.0, 1.0)
-        if not (torch.isfinite(actions).all() and torch.isfinite(z).all()):
+        features = self.base.features(self.base.inputs([observation]))
+        actions, modulation = self._act(features, request)
+        if not torch.isfinite(actions).all():
             raise ActionError(
                 f"policy produced an action that is not finite for decision {request.decision}; nothing is sent"
             )
@@ -57,19 +56,35 @@ class PolicyServer:
             request.episode,
             request.decision,
             1.0 / self.config.timing.action_hz,
-            actions.numpy(),
-            Modulation(z[0].numpy(), float(sigma[0])),
+            actions[0].numpy(),
+            modulation,
             self.version,
         )
 
-    def _modulate(self, state, greedy: bool, generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """z [1, z_dim] or [1, horizon * action_dim], and sigma [1]."""
-        settings = self.config.steering
+    def _act(self, features: torch.Tensor, request: DecisionRequest) -> tuple[torch.Tensor, Modulation]:
+        """Actions [1, horizon, action_dim], and what they came from."""
+        generator = torch.Generator().manual_seed(_seed(self.config.seed, request.decision))
         if self.config.method == "base":
-            return torch.randn(1, self.base.horizon * self.base.action_dim, generator=generator), torch.zeros(1)
+            z = torch.randn(1, self.base.horizon, self.base.action_dim, generator=generator)
+            actions = self.base.sample(features, z, torch.zeros(1)).clamp(-1.0, 1.0)
+            return actions, Modulation(z.flatten().numpy())
+        u = self._explore(features, request, generator)
+        return self.steering.chunk(features, u[None]), self.steering.modulation(u)
+
+    def _explore(self, features: torch.Tensor, request: DecisionRequest, generator) -> torch.Tensor:
+        """u [m] within the bounds that are open at this decision.
+
+        The first row of noise, with which exploring acts, keeps a share of its variance over the episode: what is wrong
+        at deployment (a camera, a load) is wrong all along, and an episode has to try one answer to it throughout.
+        """
+        steering, settings = self.steering, self.config.steering
+        noise = torch.randn(settings.candidates, steering.heads.dim, generator=generator)
+        if settings.coherence:
+            kept = torch.Generator().manual_seed(_seed(self.config.seed, request.episode, EPISODE))
+            kept = torch.randn(steering.heads.dim, generator=kept)
+            noise[0] = settings.coherence**0.5 * kept + (1 - settings.coherence) ** 0.5 * noise[0]
         if self.actor is None:
-            z = torch.randn(1, self.z_dim, generator=generator).clamp(-settings.z_max, settings.z_max)
-            top = settings.sigma_max if settings.learn_sigma else 0.0
-            return z, settings.sigma_start * (not settings.learn_sigma) + top * torch.rand(1, generator=generator)
-        noise = torch.randn(settings.candidates, self.actor.dim, generator=generator)
-        return self.actor.split(choose(self.actor, self.critic, self.base.features(state), greedy, noise))
+            u = steering.prior(noise[0])
+        else:
+            u = steering.choose(self.actor, self.critic, features, request.greedy, noise)
+        return steering.bounded(u, request.decision)

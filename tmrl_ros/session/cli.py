@@ -31,7 +31,7 @@ def _options(
 @app.command()
 def demo(
     task: Annotated[Literal["pick_cube", "push_cube"], typer.Option(help="What the robot learns.")] = "pick_cube",
-    method: Annotated[Literal["tmrl", "dsrl"], typer.Option(help="How it learns.")] = "tmrl",
+    method: Annotated[Literal["tmrl", "dsrl", "rfs", "residual", "rlpd"], typer.Option(help="How it learns.")] = "tmrl",
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes of fine-tuning, resets included.")] = 60.0,
     bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 5.0,

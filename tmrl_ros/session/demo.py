@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tmrl_ros.config import BaseConfig, Timing, validate
+from tmrl_ros.config import METHODS, BaseConfig, Timing, validate
 from tmrl_ros.data import store
 from tmrl_ros.data.assembler import demonstrations
 from tmrl_ros.errors import DataError
@@ -103,7 +103,7 @@ def collect(job: Job, run_dir: Path) -> None:
 def pretrain_base(job: Job, run_dir: Path) -> None:
     """CSP for TMRL, a plain flow for DSRL; and the check that the dial does something."""
     shutil.rmtree(run_dir / "base_policy", ignore_errors=True)
-    config = BaseConfig(kind="plain" if job.method == "dsrl" else "csp")
+    config = BaseConfig(kind=METHODS[job.method].base_kind)
     policy = pretrain.run(run_dir / "demos.zarr", run_dir / "base_policy", job.seed, config)
     states, chunks = store.chunks(store.read(run_dir / "demos.zarr"), policy.horizon)
     every = max(1, len(states) // DIAL_STATES)
@@ -144,6 +144,8 @@ def _session(job: Job, run_dir: Path, phase: str, kind: graph.Kind, **options) -
     shutil.rmtree(folder, ignore_errors=True)
     base = str(run_dir / "base_policy")
     shared = {"task": job.task, "method": job.method, "seed": job.seed, "bias_cm": job.bias_cm, "base": base}
+    if kind == "finetune":
+        shared["demos"] = str(run_dir / "demos.zarr")
     chosen = validate(graph.SessionOptions, {**shared, "run_dir": str(folder), **options})
     specs = graph.build(kind, chosen)
     with SessionProgress(kind, chosen) as progress:

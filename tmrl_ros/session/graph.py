@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tmrl_ros import config
-from tmrl_ros.config import Model, validate
+from tmrl_ros.config import METHODS, Method, Model, validate
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.parameters import merged, nested, read_parameters
 
@@ -47,12 +47,13 @@ class SessionOptions(Model):
         "auto", description="what teleoperates in a collect session; auto: a script in simulation, joy on a robot"
     )
     task: Literal["pick_cube", "push_cube"] = Field("pick_cube", description="what the robot learns")
-    method: Literal["base", "tmrl", "dsrl"] = Field("tmrl", description="how it learns; base: not at all")
+    method: Method = Field("tmrl", description="how it learns; base: not at all")
     seed: int = Field(0, ge=0, description="of start states, exploration and learning")
     minutes: float = Field(60.0, gt=0, le=24 * 60, description="robot time of a finetune session, resets included")
     episodes: int = Field(80, ge=1, description="episodes of a collect or evaluate session")
     start_stream: int = Field(0, ge=0, description="independent stream of start states for the same seed")
     base: str = Field("", description="folder of the pre-trained base policy")
+    demos: str = Field("", description="demonstration store, for methods that keep learning from it (rlpd)")
     actor: str = Field("", description="folder of an actor checkpoint to act with; empty: the base alone")
     bias_cm: float = Field(0.0, ge=0, le=20, description="the knocked camera: error of every perceived position")
     real_time: bool = Field(False, description="pace the simulation by the wall clock")
@@ -83,12 +84,15 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
     Raises ConfigError that names a key which no node has or a value that is unsafe.
     """
     if kind == "finetune" and options.method == "base":
-        raise ConfigError("method base does not learn; finetune with tmrl or dsrl")
+        learning = ", ".join(name for name, facts in METHODS.items() if facts.heads)
+        raise ConfigError(f"method base does not learn; finetune with one of {learning}")
     parameters = read_parameters(parameters_file(options), MODELS)
     derived = _derived(kind, options)
     specs = []
     for name in node_names(kind, options):
-        values = merged(merged(parameters[name], nested(derived[name])), nested((overrides or {}).get(name, {})))
+        preset = METHODS[options.method].learner if name == "learner" else {}
+        given = merged(merged(preset, parameters[name]), nested(derived[name]))
+        values = merged(given, nested((overrides or {}).get(name, {})))
         model = validate(MODELS[name], values)
         restarts = LEARNER_RESTARTS if name == "learner" else 0
         specs.append(NodeSpec(name, model.model_dump(mode="json"), options.use_sim_time and name != "sim", restarts))
@@ -145,7 +149,12 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
             "method": options.method,
             "wait_for_learner": lockstep_learning,
         },
-        "learner": {"base": _absolute(options.base), "method": options.method, "checkpoint": str(run / "checkpoints")},
+        "learner": {
+            "base": _absolute(options.base),
+            "method": options.method,
+            "demos": _absolute(options.demos),
+            "checkpoint": str(run / "checkpoints"),
+        },
         "supervisor": {
             "mode": kind,
             "session_min": options.minutes,

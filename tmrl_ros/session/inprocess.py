@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tmrl_ros.config import Model
+from tmrl_ros.data import store
 from tmrl_ros.data.assembler import Assembler
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.perception.state import state_observation
@@ -51,7 +52,7 @@ class InProcessSession:
             SimRobot(sim.task, sim.timing, sim.shift, sim.seed),
             SupervisorCore(supervisor),
             policy and PolicyServer(policy, BasePolicy.load(Path(policy.base))),
-            learner and Learner(learner, BasePolicy.load(Path(learner.base))),
+            learner and Learner(learner, BasePolicy.load(Path(learner.base)), store.read_arrays(learner.demos)),
             teleop and ScriptedTeleop(teleop.task.name, teleop.seed),
             watch,
         )

@@ -30,6 +30,6 @@ def run(demos: Path, out: Path, seed: int = 0, config: BaseConfig | None = None)
             if step % EVERY == 0:
                 bar.update(task, completed=step, say=f"loss {float(info['pretrain/loss']):.3f}")
 
-        policy = pretrain(states, chunks, config, seed, show)
+        policy = pretrain({"state": states}, chunks, config, seed, show)
     policy.save(out, {"task": demonstrations.meta.task, "demonstrations": len(demonstrations.ends), "seed": seed})
     return policy

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from tmrl_ros.config import LearnerConfig, PolicyConfig, SupervisorConfig, validate
+from tmrl_ros.data import store
 from tmrl_ros.data.assembler import Assembler, Transition
 from tmrl_ros.errors import DataError
-from tmrl_ros.learner.core import Learner
+from tmrl_ros.learner.core import LEARNER_FORMAT, Learner
 from tmrl_ros.nodes import replay as recorded
 from tmrl_ros.parameters import read_parameters
 from tmrl_ros.policy.base import BasePolicy
@@ -194,9 +195,10 @@ def shuffled(records: Iterable, seed: int) -> list:
 
 def _compare_with_learner(recording: Recording, transitions: list[Transition], comparison: Comparison) -> None:
     """The replay buffer rebuilt from the bag alone against the one in the learner's last checkpoint."""
-    tensors, meta = read_checkpoint(recording.folder / "checkpoints/learner", "tmrl_learner/1")
+    tensors, meta = read_checkpoint(recording.folder / "checkpoints/learner", LEARNER_FORMAT)
     own = {name.removeprefix("replay."): tensors[name].numpy() for name in tensors if name.startswith("replay.")}
-    rebuilt = Learner(recording.learner, BasePolicy.load(Path(recording.learner.base)))
+    base = BasePolicy.load(Path(recording.learner.base))
+    rebuilt = Learner(recording.learner, base, store.read_arrays(recording.learner.demos))
     for transition in transitions:
         if not transition.demo and transition.decision < meta["version"]:
             rebuilt.add(transition)

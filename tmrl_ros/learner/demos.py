@@ -1,0 +1,38 @@
+"""Demonstrations as decisions, for critics that judge actions: RLPD's half of each batch, RFS's corrections."""
+
+import numpy as np
+import torch
+
+from tmrl_ros.errors import ConfigError
+from tmrl_ros.learner.replay import Replay
+from tmrl_ros.policy.steering import Steering
+
+
+@torch.no_grad()
+def demo_replay(steering: Steering, states: np.ndarray, actions: np.ndarray, ends: np.ndarray) -> Replay:
+    """Every row of successful episodes as the start of a decision.
+
+    `states` float32 [rows, state_dim], `actions` float32 [rows, action_dim], `ends` int64 [episodes]. The decision that
+    reaches an episode's end earns 0 and ends it, every other -1. Raises ConfigError if the method's critics judge
+    something that demonstrations do not hold, such as flow noise.
+    """
+    if not steering.judges_action:
+        names = " and ".join(steering.heads.names())
+        raise ConfigError(f"sac.demo_share > 0 needs critics that judge actions; those of {names} do not: set it to 0")
+    rows, first = steering.rows, np.arange(len(actions))
+    end = np.repeat(ends, np.diff(ends, prepend=0))
+    wanted = first[:, None] + np.arange(rows)
+    chunk = actions[np.minimum(wanted, end[:, None] - 1)]
+    chunk[wanted >= end[:, None], :-1] = 0.0  # past the end: no motion, the last grip
+    last = first + rows >= end
+    features = steering.base.features({"state": torch.as_tensor(states)}).numpy()
+    replay = Replay(len(actions), features.shape[1], steering.judged_dim)
+    replay.extend(
+        episode=np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)),
+        features=features,
+        action=chunk.reshape(len(chunk), -1),
+        reward=-(~last).astype(np.float32),
+        next_features=features[np.minimum(first + rows, end - 1)],
+        bootstrap=(~last).astype(np.float32),
+    )
+    return replay
