@@ -1,0 +1,132 @@
+"""The phases of a run: collect, pre-train, evaluate, fine-tune, each a session of its own in run_dir/<phase>/.
+
+`tmrl demo` strings them together, benchmarks run some of them; over ROS or, with `in_process`, in this process.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tmrl_ros.config import METHODS, BaseConfig, Method, Timing, validate
+from tmrl_ros.data import store
+from tmrl_ros.data.assembler import demonstrations
+from tmrl_ros.errors import DataError
+from tmrl_ros.nodes.replay import metrics, records
+from tmrl_ros.parameters import write_parameters
+from tmrl_ros.perception.state import STATE_NAMES
+from tmrl_ros.policy.dial import measure_dial
+from tmrl_ros.session import graph, pretrain, runlog, starter
+from tmrl_ros.session.inprocess import InProcessSession
+from tmrl_ros.session.progress import SessionProgress
+from tmrl_ros.types import EpisodeEvent
+
+DEMO_STREAM, TRAIN_STREAM, FRESH_STREAM = 0, 1, 2  # start states of demonstrations, training and both evaluations
+DIAL_STATES = 16  # observations at which the dial is measured
+ACTION_NAMES = ["tcp_displacement_x", "tcp_displacement_y", "tcp_displacement_z", "grip"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the phases of one run share; defaults are those of `tmrl demo`."""
+
+    task: str = "pick_cube"
+    method: Method = "tmrl"
+    seed: int = 0
+    minutes: float = 60.0
+    bias_cm: float = 5.0
+    demos: int = 80
+    episodes: int = 100
+    in_process: bool = False
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by node name, as graph.build takes them
+
+
+def collect(job: Job, run_dir: Path) -> None:
+    """Demonstrations by the scripted teleoperator, on the same path as a person's, from the bag into the store."""
+    shown = replace(job, bias_cm=0.0, overrides={})  # demonstrations come from before whatever went wrong
+    heard = run_session(shown, run_dir, "collect", "collect", episodes=job.demos, start_stream=DEMO_STREAM)
+    kept, dropped = demonstrations(heard, Timing().execution_horizon)
+    if len(kept) < job.demos:
+        raise DataError(
+            f"{len(kept)} of {job.demos} demonstrations are whole ({dict(dropped)}); see {run_dir / 'collect/logs'}"
+        )
+    meta = store.StoreMeta(
+        task=job.task,
+        seed=job.seed,
+        calibration="true",
+        state_names=STATE_NAMES,
+        action_names=ACTION_NAMES,
+        action_hz=Timing().action_hz,
+    )
+    shutil.rmtree(run_dir / "demos.zarr", ignore_errors=True)
+    store.write(run_dir / "demos.zarr", store.collect([(episode.states, episode.actions) for episode in kept], meta))
+
+
+def pretrain_base(job: Job, run_dir: Path) -> None:
+    """CSP for TMRL, a plain flow for DSRL; and the check that the dial does something."""
+    shutil.rmtree(run_dir / "base_policy", ignore_errors=True)
+    config = BaseConfig(kind=METHODS[job.method].base_kind)
+    policy = pretrain.run(run_dir / "demos.zarr", run_dir / "base_policy", job.seed, config)
+    states, chunks = store.chunks(store.read(run_dir / "demos.zarr"), policy.horizon)
+    every = max(1, len(states) // DIAL_STATES)
+    (run_dir / "dial.json").write_text(json.dumps(measure_dial(policy, states[::every], chunks)))
+
+
+def evaluate_base(job: Job, run_dir: Path) -> None:
+    """The base alone, meeting the knocked camera."""
+    run_session(job, run_dir, "base", "evaluate", method="base", episodes=job.episodes, start_stream=FRESH_STREAM)
+
+
+def finetune(job: Job, run_dir: Path) -> None:
+    """The robot-hour; resets and holds count."""
+    shutil.rmtree(run_dir / "finetune", ignore_errors=True)
+    (run_dir / runlog.METRICS).unlink(missing_ok=True)
+    heard = run_session(job, run_dir, "finetune", "finetune", minutes=job.minutes, start_stream=TRAIN_STREAM)
+    runlog.append(run_dir / runlog.METRICS, [row for row in heard if isinstance(row, dict) and len(row) > 1])
+    shutil.copyfile(run_dir / "finetune/parameters.yaml", run_dir / "config.yaml")
+
+
+def evaluate_final(job: Job, run_dir: Path) -> None:
+    """The last actor on start states that neither demonstrations nor training had, the same as the base met."""
+    actor = str(run_dir / "finetune/checkpoints/actor")
+    run_session(job, run_dir, "final", "evaluate", actor=actor, episodes=job.episodes, start_stream=FRESH_STREAM)
+
+
+def run_session(job: Job, run_dir: Path, phase: str, kind: graph.Kind, **options) -> list:
+    """One session in run_dir/<phase>; its decisions and episodes are logged, and its records returned."""
+    folder = run_dir / phase
+    shutil.rmtree(folder, ignore_errors=True)
+    base = str(run_dir / "base_policy")
+    shared = {"task": job.task, "method": job.method, "seed": job.seed, "bias_cm": job.bias_cm, "base": base}
+    if kind == "finetune":
+        shared["demos"] = str(run_dir / "demos.zarr")
+    chosen = validate(graph.SessionOptions, {**shared, "run_dir": str(folder), **options})
+    specs = graph.build(kind, chosen, job.overrides)
+    with SessionProgress(kind, chosen) as progress:
+        if job.in_process:
+            heard = _without_ros(specs, folder, progress)
+        else:
+            starter.run_session(specs, folder, progress, progress.say)
+            heard = [*records(folder / "bag"), *metrics(folder / "bag")]
+    runlog.log_records(run_dir, phase, heard)
+    return heard
+
+
+def _without_ros(specs: list[graph.NodeSpec], folder: Path, progress: SessionProgress) -> list:
+    """The same session in this process: no bag and no logs, half the processor time."""
+    write_parameters(folder / "parameters.yaml", {spec.name: spec.parameters for spec in specs})
+    heard = []
+
+    def watch(record) -> None:
+        heard.append(record | {"version": session.learner.version} if isinstance(record, dict) else record)
+        if isinstance(record, EpisodeEvent):
+            progress(session.supervisor.status())
+
+    nodes = {spec.name: validate(graph.MODELS[spec.name], spec.parameters) for spec in specs}
+    session = InProcessSession.of_nodes(nodes, watch)
+    session.run()
+    if session.learner:
+        session.learner.save_actor(folder / "checkpoints/actor")
+    return heard
