@@ -16,7 +16,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from tmrl_ros.config import BaseConfig, Shift, SupervisorConfig
+from tmrl_ros.config import BaseConfig, PretrainConfig, Shift, SupervisorConfig
 from tmrl_ros.data import store
 from tmrl_ros.data.assembler import demonstrations
 from tmrl_ros.perception.state import STATE_NAMES
@@ -34,7 +34,7 @@ WARMUP_EPISODES = 2  # so that a short session, too, has many actor versions
 def record(folder: Path, minutes: float) -> Path:
     """A fine-tuning session of `minutes` over ROS in `folder`; returns its bag."""
     _collect(folder / "demos.zarr")
-    pretrain.run(folder / "demos.zarr", folder / "base", config=BASE)
+    pretrain.run(folder / "demos.zarr", folder / "base", PretrainConfig(policy=BASE))
     run_dir = folder / "finetune"
     options = graph.SessionOptions(minutes=minutes, bias_cm=5.0, base=str(folder / "base"), run_dir=str(run_dir))
     specs = graph.build("finetune", options, {"learner": {"sac.warmup_episodes": WARMUP_EPISODES}})

@@ -131,6 +131,6 @@ def test_a_wrong_argument_is_named(word, sentence):
 
 def test_both_parameter_files_are_found_and_valid():
     for sim in (True, False):
-        assert graph.parameters_file(SessionOptions(sim=sim)).is_file()
+        assert graph.parameters_file("", sim).is_file()
         for kind in ("collect", "evaluate", "finetune"):
             build(kind, SessionOptions(sim=sim))

@@ -208,6 +208,13 @@ class BaseConfig(Model):
     clean_share: float = Field(0.5, ge=0, le=1, description="share of pre-training samples at sigma = 0")
     schedule: Literal["cosine", "ddpm"] = "cosine"
     context_scale: float = Field(2.0, gt=0, description="standardised context is multiplied by this")
+    smooth: str = Field(
+        "all",
+        pattern=r"\S",
+        description="what smoothing corrupts: all, or inputs, beginnings of state names, state[4:7], by spaces",
+    )
+    embedding: int = Field(32, ge=2, le=1024, description="size of what an encoder makes of a cloud or an image")
+    encoder_width: int = Field(64, ge=8, le=1024)
 
 
 class ActorConfig(Model):
@@ -254,6 +261,13 @@ class SacConfig(Model):
     demo_share: float = Field(0.0, ge=0, lt=1, description="of each batch, drawn from demonstrations")
     warmup_episodes: int = Field(10, ge=0, description="episodes before the first update, z ~ N(0, I)")
     capacity: int = Field(100_000, ge=100, description="decisions in the replay ring")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of matrix products; weights are float32")
+
+
+class PretrainConfig(NodeConfig):
+    """Of `tmrl pretrain`; the section `pretrain` of a parameter file."""
+
+    policy: BaseConfig = BaseConfig()
 
 
 Method = Literal["base", "tmrl", "dsrl", "rfs", "residual", "rlpd"]
@@ -322,8 +336,18 @@ class PolicyConfig(SteeringConfig):
     wait_for_learner: bool = Field(False, description="lockstep: act with exactly the actor version that is due")
 
 
+class OfflineConfig(Model):
+    """TD3+BC (arXiv 2106.06860) on stored actions; batch, rates and discount are those of SacConfig."""
+
+    updates: int = Field(5000, ge=1)
+    alpha: float = Field(2.5, ge=0, description="weight of the critics against imitation; 0 imitates alone")
+    target_noise: float = Field(0.2, ge=0, le=1, description="standard deviation on the target's u")
+    target_noise_max: float = Field(0.5, ge=0, le=1)
+
+
 class LearnerConfig(SteeringConfig):
     sac: SacConfig = SacConfig()
+    offline: OfflineConfig = OfflineConfig()
     demos: str = Field("", description="demonstration store; needed where sac.demo_share > 0")
     checkpoint: str = Field("", description="folder for checkpoints; the newest valid one there is resumed")
     checkpoint_episodes: int = Field(10, ge=1, description="episodes a checkpoint")

@@ -63,26 +63,64 @@ def test_time_outs_bootstrap_and_ends_do_not():
         weight.zero_()
         bias.fill_(5.0)
     tensors = {k: torch.as_tensor(v) for k, v in batch(1, **rows, bootstrap=np.ones(1)).items()}
-    assert sac.critic_loss(tensors)[0].item() == pytest.approx((0.97 * 5) ** 2)
-    tensors["bootstrap"] = torch.zeros(1)
-    assert sac.critic_loss(tensors)[0].item() == pytest.approx(0.0)
+    with torch.no_grad():
+        assert sac.goal(tensors).item() == pytest.approx(0.97 * 5)
+        tensors["bootstrap"] = torch.zeros(1)
+        assert sac.goal(tensors).item() == pytest.approx(0.0)
 
 
-def test_critic_loss_moves_only_the_critic_and_actor_update_only_the_actor():
-    sac = make(actor_period=1)
-    tensors = {k: torch.as_tensor(v) for k, v in batch().items()}
-    sac.critic_loss(tensors)[0].backward()
-    assert all(p.grad is not None for p in sac.critic.parameters())
-    assert all(p.grad is None for p in [*sac.actor.parameters(), *sac.target.parameters()])
-    before = {k: v.clone() for k, v in sac.critic.state_dict().items()}
-    sac.critic.requires_grad_(False)
-    loss, dial, _ = sac.actor_loss(tensors)
-    loss.backward()
-    assert all(p.grad is not None for p in sac.actor.parameters())
-    assert sac.log_temperature.grad is None
-    dial.backward()
-    assert sac.log_temperature.grad.shape == (2,)
-    assert all(torch.equal(v, before[k]) for k, v in sac.critic.state_dict().items())
+def gradients(sac: Sac, judged) -> list[torch.Tensor]:
+    """Those of critic, actor and temperatures by autograd, from the losses as papers write them."""
+    rows = {name: torch.as_tensor(value) for name, value in batch().items()}
+    torch.manual_seed(1)
+    with torch.no_grad():
+        goal = sac.goal(rows)
+    critic_loss = (sac.critic(rows["features"], rows["action"]) - goal).square().mean()
+    dial = sac.log_temperature.clone().requires_grad_()
+    u, log_prob = sac.actor.sample(rows["features"], torch.randn(64, Z + 1))
+    by_head = torch.stack([part.sum(-1) for part in log_prob.split([Z, 1], -1)], -1)
+    q = sac.critic(rows["features"], judged(rows["features"], u))
+    value = q.min(0).values if sac.config.actor_q == "min" else q.mean(0)
+    actor_loss = ((dial.detach().exp() * by_head).sum(-1) - value).mean()
+    dial_loss = -(dial * (by_head.detach().mean(0) + sac.target_entropy)).sum()
+    pairs = [(critic_loss, sac.critic.theta), (actor_loss, sac.actor.theta), (dial_loss, dial)]
+    return [torch.autograd.grad(loss, parameter)[0] for loss, parameter in pairs]
+
+
+@pytest.mark.parametrize("actor_q", ["min", "mean"])
+@pytest.mark.parametrize("judged", [lambda features, u: u, lambda features, u: features * u.sin()])
+def test_gradients_are_those_of_the_losses(actor_q, judged):
+    sac = make(actor_q=actor_q, entropy_backup=True)
+    sac.judged = judged
+    expected = gradients(sac, judged)
+    rows = {name: torch.as_tensor(value) for name, value in batch().items()}
+    torch.manual_seed(1)
+    with torch.no_grad():
+        sac.critic_gradient(rows)
+        sac.actor_gradient(rows)
+    for parameter, gradient in zip((sac.critic.theta, sac.actor.theta, sac.log_temperature), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_an_update_without_the_actors_turn_leaves_actor_and_temperatures():
+    sac = make(actor_period=2)
+    kept = {"actor": sac.actor.theta, "average": sac.average.theta, "temperature": sac.log_temperature}
+    before = {name: value.detach().clone() for name, value in kept.items()}
+    sac.update(batch())
+    assert all(torch.equal(before[name], value) for name, value in kept.items())
+    sac.update(batch())
+    assert not any(torch.equal(before[name], value) for name, value in kept.items())
+
+
+def test_bfloat16_learns_the_same_values():
+    sac = make(precision="bfloat16", learning_rate=3e-3, polyak=0.05)
+    rows = batch(bootstrap=np.zeros(64))
+    for _ in range(300):
+        sac.update(rows | {"reward": rows["features"][:, 0] + rows["action"][:, 1]})
+    tensors = {name: torch.as_tensor(value) for name, value in rows.items()}
+    q = sac.critic(tensors["features"], tensors["action"])
+    assert q.dtype == torch.float32
+    assert (q - tensors["features"][:, 0] - tensors["action"][:, 1]).abs().mean() < 0.1
 
 
 def test_actor_moves_towards_modulations_that_earn_more():
@@ -99,7 +137,7 @@ def test_temperature_rises_when_entropy_is_below_its_target():
     sac = make(actor_period=1, target_entropy=-0.1)
     with torch.no_grad():
         sac.actor.parts()[-1][0, 0, 3:] = -4.0  # a narrow actor
-    start = sac.log_temperature.detach().clone()
+    start = sac.log_temperature.clone()
     for _ in range(5):
         sac.update(batch())
     assert (sac.log_temperature > start).all()

@@ -3,11 +3,30 @@ import pytest
 import torch
 
 from tmrl_ros.config import BaseConfig
-from tmrl_ros.errors import DataError
+from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.pretrain import pretrain
+from tmrl_ros.types import Observation
 
 SMALL = BaseConfig(width=32, layers=1, steps=300, batch=64)
+SEEING = SMALL.model_copy(update={"embedding": 8, "encoder_width": 16})
+SHAPES = {"cloud": (5, 3), "front": (8, 10, 3)}
+
+
+def observation(seed=0, **changes) -> Observation:
+    rng = np.random.default_rng(seed)
+    images = {"front": rng.integers(0, 256, (8, 10, 3)).astype(np.uint8)}
+    cloud = rng.normal(size=(5, 3)).astype(np.float32)
+    values = {"state": rng.normal(size=2).astype(np.float32), "images": images, "cloud": cloud}
+    return Observation(seed, **(values | changes))
+
+
+def seeing(**settings) -> BasePolicy:
+    """An untrained base with state, cloud and image, and a last layer that lets its context through."""
+    torch.manual_seed(0)
+    base = BasePolicy(SEEING.model_copy(update=settings), 2, 2, 3, SHAPES, ["tcp_x_m", "object_x_m"])
+    torch.nn.init.normal_(base.net.leave.weight, std=0.3)
+    return base.eval()
 
 
 def bimodal(n=512, seed=0):
@@ -82,3 +101,94 @@ def test_damaged_checkpoint_is_refused_in_one_sentence(tmp_path, damage):
     with pytest.raises(DataError) as error:
         BasePolicy.load(tmp_path / "base")
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_features_are_the_standardised_state_and_then_each_embedding():
+    base, seen = seeing(), [observation(k) for k in range(3)]
+    features = base.features(base.inputs(seen))
+    assert features.shape == (3, base.feature_dim) == (3, 2 + 8 + 8)
+    assert torch.equal(features[:, :2], torch.as_tensor(np.stack([o.state for o in seen])))
+    torch.testing.assert_close(features[:, 2:].view(3, 2, 8).square().mean(-1), torch.ones(3, 2), atol=1e-4, rtol=0)
+
+
+def test_one_observation_gives_the_features_it_has_in_a_batch():
+    base, seen = seeing(), [observation(k) for k in range(4)]
+    together = base.features(base.inputs(seen))
+    alone = torch.cat([base.features(base.inputs([o])) for o in seen])
+    torch.testing.assert_close(alone, together, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (observation(cloud=None), ["'cloud'", "state, front", "pre-train without"]),
+        (observation(images={"wrist": np.zeros((8, 10, 3), np.uint8)}), ["'front'", "state, cloud, wrist"]),
+        (observation(state=np.zeros(3, np.float32)), ["'state'", "[3]", "[2]"]),
+        (observation(cloud=np.zeros((6, 3), np.float32)), ["'cloud'", "[6, 3]", "[5, 3]"]),
+        (observation(images={"front": np.zeros((8, 10, 3))}), ["'front'", "float64", "uint8 [8, 10, 3]"]),
+    ],
+)
+def test_an_observation_that_lacks_what_the_policy_needs_is_refused_by_name(bad, words):
+    with pytest.raises(DataError) as error:
+        seeing().inputs([observation(), bad])
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("smooth", ["all", "cloud front", "object front"])
+def test_gradients_of_the_loss_reach_every_encoder_whatever_is_smoothed(smooth):
+    base = seeing(smooth=smooth, clean_share=0.0)
+    base.loss(base.inputs([observation(k) for k in range(8)]), torch.randn(8, 3, 2))[0].backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in base.encoders.parameters())
+
+
+def test_at_full_sigma_only_what_stays_clean_tells_the_policy_where_it_is():
+    base = seeing(smooth="object cloud front")
+    features, z = base.features(base.inputs([observation(0), observation(1)])), torch.randn(1, 3, 2).expand(2, -1, -1)
+    noise = torch.randn(1, base.context_dim).expand(2, -1)
+    same_tcp = torch.cat([features[:1, :1].expand(2, -1), features[:, 1:]], -1)
+    blind = [base.sample(f, z, torch.ones(2), noise) for f in (features, same_tcp)]
+    torch.testing.assert_close(blind[1][0], blind[1][1], atol=1e-5, rtol=0)
+    assert (blind[0][0] - blind[0][1]).abs().max() > 1e-3
+    seen = base.sample(same_tcp, z, torch.zeros(2), noise)
+    assert (seen[0] - seen[1]).abs().max() > 1e-3
+
+
+def test_gradients_reach_the_noise_and_sigma_through_every_input():
+    base = seeing().requires_grad_(False)
+    features = base.features(base.inputs([observation()]))
+    z, sigma = torch.randn(1, 3, 2, requires_grad=True), torch.full((1,), 0.3, requires_grad=True)
+    base.sample(features, z, sigma).square().sum().backward()
+    assert z.grad.abs().min() > 0 and sigma.grad.abs() > 0
+
+
+def test_a_policy_smooths_what_the_names_of_its_demonstrations_say():
+    states, chunks = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32), np.zeros((64, 2, 1), np.float32)
+    config = SMALL.model_copy(update={"steps": 1, "smooth": "object"})
+    names = ["tcp_x_m", "object_x_m"]
+    assert pretrain({"state": states}, chunks, config, seed=0, state_names=names).context_dim == 1
+    with pytest.raises(ConfigError, match="'object'"):
+        pretrain({"state": states}, chunks, config, seed=0)
+
+
+def test_a_base_with_cloud_and_image_loads_bit_for_bit_with_its_shapes(tmp_path):
+    base = seeing(smooth="object cloud")
+    for encoder, values in zip(base.encoders, base.inputs([observation(k) for k in range(9)]).values(), strict=False):
+        encoder.requires_grad_(False).centre.add_(float(values.float().mean()))  # constants that are not the default
+    base.save(tmp_path / "base", {"task": "test"})
+    loaded, seen, z = BasePolicy.load(tmp_path / "base"), [observation(k) for k in range(4)], torch.randn(4, 3, 2)
+    chunks = [
+        p.sample(p.features(p.inputs(seen)), z, torch.rand(4, generator=torch.Generator().manual_seed(0)))
+        for p in (base, loaded)
+    ]
+    assert torch.equal(*chunks) and loaded.shapes == {"state": (2,), **SHAPES}
+    assert (loaded.feature_dim, loaded.context_dim) == (base.feature_dim, base.context_dim) == (18, 9)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    with pytest.raises(DataError, match="'cloud'"):
+        loaded.inputs([observation(cloud=None)])
+
+
+def test_a_policy_without_a_state_needs_none(tmp_path):
+    BasePolicy(SEEING, 0, 1, 2, {"cloud": (5, 3)}).save(tmp_path / "base", {})
+    base = BasePolicy.load(tmp_path / "base")
+    seen = observation(state=np.zeros(0, np.float32))
+    assert base.features(base.inputs([seen])).shape == (1, base.context_dim) == (1, 8)

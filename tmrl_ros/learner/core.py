@@ -11,12 +11,13 @@ from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.learner.demos import demo_replay
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.learner.sac import Sac
-from tmrl_ros.policy.actor_file import FORMAT, actor_tensors
+from tmrl_ros.policy.actor_file import actor_tensors, write_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.steering import Steering
 
 LEARNER_FORMAT = "tmrl_learner/2"
+FREE = {"base", "checkpoint", "demos", "offline"}  # settings that may differ where a session is resumed
 Demos = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -63,8 +64,12 @@ class Learner:
             return {}
         info = {}
         for _ in range(self.config.sac.updates_per_decision):
-            info |= self.sac.update(self._batch())
+            info |= self.update()
         return {name: float(value.mean()) for name, value in info.items()} | {"learner/updates": self.sac.updates}
+
+    def update(self) -> dict[str, torch.Tensor]:
+        """One update on what is in the replay; returns raw metrics."""
+        return self.sac.update(self._batch())
 
     def _batch(self) -> dict[str, np.ndarray]:
         """A batch of what was experienced and, for methods that keep using them, of demonstrations (RLPD)."""
@@ -87,13 +92,7 @@ class Learner:
 
     def save_actor(self, folder: Path) -> None:
         """Write what `tmrl evaluate` needs beside the base: actor, critics and their description."""
-        meta = {
-            "format": FORMAT,
-            "version": self.version,
-            "modulation": self.config.steering.model_dump(),
-            "execution_horizon": self.config.timing.execution_horizon,
-        }
-        write_checkpoint(folder, actor_tensors(self.sac.average, self.sac.target), meta)
+        write_actor(folder, self.sac.average, self.sac.target, self.steering, self.version)
 
     def save(self, folder: Path) -> None:
         """Write everything needed to continue bit for bit on the same machine."""
@@ -106,14 +105,14 @@ class Learner:
             "episodes": self.episodes,
             "updates": self.sac.updates,
             "numpy_rng": self.rng.bit_generator.state,
-            "config": self.config.model_dump(exclude={"base", "checkpoint", "demos"}),
+            "config": self.config.model_dump(exclude=FREE),
         }
         write_checkpoint(folder, tensors, meta)
 
     def restore(self, folder: Path) -> None:
         """Continue from `folder`; raises DataError if it is damaged or was written under another configuration."""
         tensors, meta = read_checkpoint(folder, LEARNER_FORMAT)
-        own = self.config.model_dump(mode="json", exclude={"base", "checkpoint", "demos"})
+        own = self.config.model_dump(mode="json", exclude=FREE)
         changed = sorted(key for key in own if own[key] != meta["config"].get(key))
         if changed:
             raise DataError(

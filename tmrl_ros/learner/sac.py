@@ -1,6 +1,7 @@
 """Soft actor-critic over what steers a frozen base (TMRL, arXiv 2605.12236; DSRL is the same with z alone).
 
 One action is one decision: u picks the chunk. Rewards are -1 and 0 at success; a time-out bootstraps, an end does not.
+Gradients are written out: with small networks autograd would take a third of the time.
 """
 
 import copy
@@ -12,93 +13,95 @@ import torch
 from torch import Tensor
 
 from tmrl_ros.config import SacConfig
-from tmrl_ros.policy.actor import Actor, Critic
-from tmrl_ros.policy.ensemble import Ensemble
+from tmrl_ros.learner.adam import Adam
+from tmrl_ros.policy.actor import Actor, Critic, Draw
 
 Judged = Callable[[Tensor, Tensor], Tensor]
 
 
 class Sac:
-    """Networks, optimisers and temperatures; `update` takes one batch of tensors as named in replay.FIELDS.
+    """Networks, optimisers and temperatures; `update` takes one batch of arrays as named in replay.FIELDS.
 
     `judged(features, u)` is what the critics see of an action, differentiable in u; by default u itself.
     """
 
     def __init__(self, actor: Actor, critic: Critic, config: SacConfig, judged: Judged = lambda features, u: u):
         self.config, self.actor, self.critic, self.judged = config, actor, critic, judged
-        self.dims = actor.heads.dims
-        self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.average = copy.deepcopy(self.actor).requires_grad_(False)  # acts: the last iterate swings
-        self.target_entropy = config.target_entropy * torch.tensor(self.dims)
-        self.log_temperature = torch.full((len(self.dims),), math.log(config.temperature), requires_grad=True)
-        adam = {"lr": config.learning_rate, "fused": True}
+        dims = torch.tensor(actor.heads.dims)
+        self.by_head = torch.eye(len(dims)).repeat_interleave(dims, 0)  # [m, heads]: log-densities @ it, summed by head
+        self.target_entropy = config.target_entropy * dims
+        self.log_temperature = torch.full((len(dims),), math.log(config.temperature))
+        for network in (actor, critic):
+            network.precision = getattr(torch, config.precision)
+        self.target = copy.deepcopy(critic).requires_grad_(False)
+        self.average = copy.deepcopy(actor).requires_grad_(False)  # acts: the last iterate swings
+        for parameter in (actor.theta, critic.theta, self.log_temperature):
+            parameter.grad = torch.zeros_like(parameter)
         self.optimisers = {
-            "critic": torch.optim.Adam(self.critic.parameters(), **adam),
-            "actor": torch.optim.Adam(self.actor.parameters(), **adam),
-            "temperature": torch.optim.Adam([self.log_temperature], **adam),
+            "critic": Adam([critic.theta], config.learning_rate),
+            "actor": Adam([actor.theta, self.log_temperature], config.learning_rate),
         }
         self.updates = 0
 
-    def critic_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict]:
-        """Squared error to r + discount * bootstrap * V(s'), V = min_i Q_i'(s', u') with u' ~ actor.
+    @torch.no_grad()
+    def update(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
+        """One critic update and, every `actor_period`-th time, one of actor and temperatures; returns raw metrics."""
+        batch = {name: torch.as_tensor(value) for name, value in batch.items()}
+        info = self.critic_gradient(batch)
+        self.optimisers["critic"].step()
+        self.target.theta.lerp_(self.critic.theta, self.config.polyak)
+        self.updates += 1
+        if self.updates % self.config.actor_period == 0:
+            info |= self.actor_gradient(batch)
+            self.optimisers["actor"].step()
+            self.average.theta.lerp_(self.actor.theta, self.config.actor_average)
+        return info
+
+    def goal(self, batch: dict[str, Tensor]) -> Tensor:
+        """What Q(s, a) is to be [n]: r + discount * bootstrap * V(s'), V = min_i Q_i'(s', u') with u' ~ actor.
 
         The minimum is over all critics or over `target_critics` drawn ones (REDQ, arXiv 2101.05982); with
         `entropy_backup` V also counts the entropy of u'.
         """
-        with torch.no_grad():
-            following = batch["next_features"]
-            u, log_prob = self.actor.sample(following, torch.randn(len(following), self.actor.dim))
-            values = self.target(following, self.judged(following, u))
-            if self.config.target_critics:
-                values = values[torch.randperm(len(values))[: self.config.target_critics]]
-            value = values.min(0).values
-            if self.config.entropy_backup:
-                value = value - (self.log_temperature.exp() * self._by_head(log_prob)).sum(-1)
-            goal = batch["reward"] + self.config.discount * batch["bootstrap"] * value
-        q = self.critic(batch["features"], batch["action"])
-        loss = (q - goal).square().mean()
-        return loss, {"critic/loss": loss.detach(), "critic/q": q.detach()}
+        following = batch["next_features"]
+        u, log_prob = self.actor.sample(following, torch.randn(len(following), self.actor.dim))
+        values = self.target(following, self.judged(following, u))
+        if self.config.target_critics:
+            values = values[torch.randperm(len(values))[: self.config.target_critics]]
+        value = values.amin(0)
+        if self.config.entropy_backup:
+            value = value - log_prob @ self.by_head @ self.log_temperature.exp()
+        return batch["reward"] + self.config.discount * batch["bootstrap"] * value
 
-    def actor_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, dict]:
-        """E[temperature * log pi - Q], each head with its own temperature; and the temperatures' loss."""
+    def critic_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of mean (Q_i(s, a) - goal)^2 over rows and critics, into critic.theta.grad."""
+        q, trace = self.critic.trace(torch.cat([batch["features"], batch["action"]], -1))
+        error = q - self.goal(batch)[:, None]
+        self.critic.pull_back(trace, error * (2 / error.numel()), parameters=True)
+        return {"critic/loss": error.square().mean(), "critic/q": q}
+
+    def actor_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of E[temperature * log pi - Q], each head with its own temperature, and of the temperatures' loss,
+        -log temperature * (log pi + target entropy): into the .grad of both."""
         features = batch["features"]
-        u, log_prob = self.actor.sample(features, torch.randn(len(features), self.actor.dim))
-        by_head = self._by_head(log_prob)
+        out, trace = self.actor.trace(features)
+        draw = Draw(out[0], torch.randn(len(features), self.actor.dim))
         temperature = self.log_temperature.exp()
-        values = self.critic(features, self.judged(features, u))
-        value = values.min(0).values if self.config.actor_q == "min" else values.mean(0)
-        loss = ((temperature.detach() * by_head).sum(-1) - value).mean()
-        dial = -(self.log_temperature * (by_head.detach().mean(0) + self.target_entropy)).sum()
-        info = {"actor/entropy": -by_head.detach().sum(-1), "actor/temperature": temperature.detach()}
-        return loss, dial, info
+        g = draw.pull_back(self._ascent(features, draw.u), self.by_head @ temperature / len(features))
+        self.actor.pull_back(trace, g[None], parameters=True)
+        log_prob = draw.log_prob() @ self.by_head
+        self.log_temperature.grad = -(log_prob.mean(0) + self.target_entropy)
+        return {"actor/entropy": -log_prob.sum(-1), "actor/temperature": temperature}
 
-    def update(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        """One critic update and, every `actor_period`-th time, one of actor and temperatures; returns raw metrics."""
-        batch = {name: torch.as_tensor(value) for name, value in batch.items()}
-        loss, info = self.critic_loss(batch)
-        self._descend("critic", loss)
-        self._follow(self.target, self.critic, self.config.polyak)
-        self.updates += 1
-        if self.updates % self.config.actor_period == 0:
-            self.critic.requires_grad_(False)
-            loss, dial, extra = self.actor_loss(batch)
-            self._descend("actor", loss)
-            self._descend("temperature", dial)
-            self.critic.requires_grad_(True)
-            self._follow(self.average, self.actor, self.config.actor_average)
-            info |= extra
-        return info
-
-    def _by_head(self, log_prob: Tensor) -> Tensor:
-        """Log-density [n, heads] of each head, from that of each dimension [n, m]."""
-        return torch.stack([part.sum(-1) for part in log_prob.split(self.dims, -1)], -1)
-
-    @staticmethod
-    def _follow(average: Ensemble, network: Ensemble, rate: float) -> None:
-        average.theta.data.lerp_(network.theta.data, rate)
-
-    def _descend(self, name: str, loss: Tensor) -> None:
-        optimiser = self.optimisers[name]
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+    def _ascent(self, features: Tensor, u: Tensor) -> Tensor:
+        """Gradient [n, m] of E[-Q(features, judged(features, u))] by u, Q the least or the mean of the ensemble."""
+        with torch.enable_grad():
+            u = u.detach().requires_grad_()
+            action = self.judged(features, u)
+        q, trace = self.critic.trace(torch.cat([features, action.detach()], -1))
+        if self.config.actor_q == "min":
+            g = torch.zeros_like(q).scatter_(0, q.argmin(0, keepdim=True), -1 / len(u))
+        else:
+            g = torch.full_like(q, -1 / q[..., 0].numel())
+        g = self.critic.pull_back(trace, g, inputs=slice(features.shape[-1], None))
+        return g if action is u else torch.autograd.grad(action, u, g)[0]

@@ -10,23 +10,47 @@ from tmrl_ros.policy.ensemble import Ensemble
 from tmrl_ros.policy.heads import Heads
 
 LOG_STD = (-5.0, 1.0)
+LOG_NORM = 0.5 * math.log(2 * math.pi) + 2 * math.log(2)
 
 
 class Critic(Ensemble):
     """Q(features, action): [members, n], the return from a decision on; `action` is what Steering.judged says."""
 
-    def __init__(self, members: int, feature_dim: int, action_dim: int, width: int):
-        super().__init__(members, [feature_dim + action_dim, width, width, 1])
+    def __init__(self, members: int, feature_dim: int, action_dim: int, width: int, layers: int = 2):
+        super().__init__(members, [feature_dim + action_dim, *[width] * layers, 1])
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
         return super().forward(torch.cat([features, action], -1)).squeeze(-1)
 
 
+class Draw:
+    """u = tanh(mean + std * noise) [n, m], from an actor's output [n, 2 m] and standard normal `noise` [n, m]."""
+
+    def __init__(self, out: Tensor, noise: Tensor):
+        mean, self.free = out.chunk(2, -1)
+        self.noise, self.log_std = noise, self.free.clamp(*LOG_STD)
+        self.push = self.log_std.exp() * noise
+        self.raw = mean + self.push
+        self.u = self.raw.tanh()
+
+    def log_prob(self) -> Tensor:
+        """Log-density of u per dimension [n, m]."""
+        squash = self.raw + F.softplus(-2 * self.raw)  # log 2 - log(1 - tanh(raw)^2) / 2, stable
+        normal = torch.addcmul(self.log_std, self.noise, self.noise, value=0.5)
+        return 2 * squash - normal - LOG_NORM
+
+    def pull_back(self, g: Tensor, weight: Tensor) -> Tensor:
+        """Gradient [n, 2 m] by the actor's output of a loss with `g` [n, m] by u and `weight` [m] by log_prob."""
+        by_mean = g + self.u * (2 * weight - g * self.u)  # du / draw = 1 - u^2, dlog_prob / draw = 2 u
+        by_log_std = (by_mean * self.push - weight) * (self.log_std == self.free)
+        return torch.cat([by_mean, by_log_std], -1)
+
+
 class Actor(Ensemble):
     """Tanh-squashed Gaussian over u, given standardised features [n, feature_dim]."""
 
-    def __init__(self, feature_dim: int, heads: Heads, width: int):
-        super().__init__(1, [feature_dim, width, width, 2 * heads.dim])
+    def __init__(self, feature_dim: int, heads: Heads, width: int, layers: int = 2):
+        super().__init__(1, [feature_dim, *[width] * layers, 2 * heads.dim])
         self.heads, self.dim = heads, heads.dim
         with torch.no_grad():
             *_, weight, bias = self.parts()
@@ -41,7 +65,5 @@ class Actor(Ensemble):
 
     def sample(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """u [n, dim] from standard normal `noise` [n, dim], and its log-density per dimension [n, dim]."""
-        mean, log_std = self(features)
-        raw = mean + log_std.exp() * noise
-        squash = 2 * (math.log(2) - raw - F.softplus(-2 * raw))  # log(1 - tanh(raw)^2), stable
-        return raw.tanh(), -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi) - squash
+        draw = Draw(super().forward(features)[0], noise)
+        return draw.u, draw.log_prob()

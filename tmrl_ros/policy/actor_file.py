@@ -10,7 +10,7 @@ from tmrl_ros.config import ActorConfig, validate
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.policy.actor import Actor, Critic
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.policy.checkpoint import read_checkpoint
+from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.steering import Steering
 
 FORMAT = "tmrl_actor/2"
@@ -46,6 +46,17 @@ def parse_actor(data: bytes) -> dict[str, Tensor]:
         return safetensors.torch.load(data)
     except Exception as error:  # the library raises its own type, and others for short input
         raise DataError(f"actor update of {len(data)} bytes is not safetensors: {error}") from None
+
+
+def write_actor(folder: Path, actor: Actor, critic: Critic, steering: Steering, version: int) -> None:
+    """Write what acting needs beside the base: actor, critics, and the bounds and horizon with which they learned."""
+    meta = {
+        "format": FORMAT,
+        "version": version,
+        "modulation": steering.config.model_dump(),
+        "execution_horizon": steering.rows,
+    }
+    write_checkpoint(folder, actor_tensors(actor, critic), meta)
 
 
 def load_actor(folder: Path, base: BasePolicy, execution_horizon: int) -> tuple[Steering, Actor, Critic, int]:

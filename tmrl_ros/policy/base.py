@@ -6,60 +6,93 @@ Flow time: tau = 1 is noise, tau = 0 the action; x_tau = tau n + (1 - tau) a; th
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tmrl_ros.config import BaseConfig, validate
-from tmrl_ros.errors import DataError
+from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
+from tmrl_ros.policy.context import Context
+from tmrl_ros.policy.encoders import make_encoder
 from tmrl_ros.policy.flow import VelocityNetwork
-from tmrl_ros.policy.schedule import smooth
+from tmrl_ros.policy.inputs import Shapes, gather
 from tmrl_ros.types import Observation
 
 FORMAT = "tmrl_base_policy/1"
 
 
 class BasePolicy(nn.Module):
-    """Chunks of `horizon` rows of `action_dim` from states of `state_dim`; normalisation travels with the weights."""
+    """Chunks of `horizon` rows of `action_dim` from what `shapes` names; normalisation travels with the weights.
 
-    def __init__(self, config: BaseConfig, state_dim: int, action_dim: int, horizon: int):
+    Features are the standardised state, its entries in their order, then the embedding of each other input by name.
+    """
+
+    def __init__(
+        self,
+        config: BaseConfig,
+        state_dim: int,
+        action_dim: int,
+        horizon: int,
+        encoded: Shapes = MappingProxyType({}),
+        state_names: Sequence[str] = (),
+    ):
+        """`encoded` are the shapes of clouds and images; `state_names` are what `config.smooth` may refer to."""
         super().__init__()
         self.config, self.state_dim, self.action_dim, self.horizon = config, state_dim, action_dim, horizon
-        self.net = VelocityNetwork(horizon * action_dim, state_dim, config.width, config.layers)
+        self.encoded = {name: tuple(encoded[name]) for name in sorted(encoded)}
+        self.state_names = tuple(state_names) or tuple(f"state[{k}]" for k in range(state_dim))
+        if len(self.state_names) != state_dim:
+            raise ConfigError(f"{len(self.state_names)} names for a state of {state_dim} entries; give one for each")
+        columns = [name for name in self.encoded for _ in range(config.embedding)]
+        self.feature_dim = state_dim + len(columns)  # size of what actor and critics see
+        self.smoothing = Context(config.smooth, self.state_names, columns, config.context_scale, config.schedule)
+        self.net = VelocityNetwork(horizon * action_dim, self.feature_dim, config.width, config.layers)
         for name, dim in (("state", state_dim), ("action", action_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(dim))
             self.register_buffer(f"{name}_std", torch.ones(dim))
-
-    def fit_normalisation(self, states: np.ndarray, actions: np.ndarray) -> None:
-        """Take means and standard deviations from `states` [n, state_dim] and `actions` [n, horizon, action_dim]."""
-        rows = actions.reshape(-1, self.action_dim)
-        for name, values in (("state", states), ("action", rows)):
-            getattr(self, f"{name}_mean").copy_(torch.as_tensor(values.mean(0)))
-            getattr(self, f"{name}_std").copy_(torch.as_tensor(values.std(0).clip(1e-3)))
-
-    def inputs(self, observations: Sequence[Observation]) -> dict[str, Tensor]:
-        """What `features` takes, each [n, ...], from observations."""
-        return {"state": torch.as_tensor(np.stack([observation.state for observation in observations]))}
+        sizes = config.embedding, config.encoder_width
+        self.encoders = nn.ModuleList(make_encoder(name, shape, *sizes) for name, shape in self.encoded.items())
 
     @property
-    def feature_dim(self) -> int:
-        """Size of what actor and critics see."""
-        return self.state_dim
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of every input: state [state_dim], a cloud [points, 3 or 6], an image [height, width, 3]."""
+        return ({"state": (self.state_dim,)} if self.state_dim else {}) | self.encoded
 
     @property
     def context_dim(self) -> int:
         """Size of what smoothing corrupts."""
-        return self.state_dim
+        return self.smoothing.dim
+
+    def fit_normalisation(self, inputs: Mapping[str, Tensor], actions: Tensor) -> None:
+        """Take means and scales from `inputs`, each [n, ...], and `actions` [n, horizon, action_dim]."""
+        for name, values in (("state", inputs.get("state")), ("action", actions.flatten(0, 1))):
+            if values is not None:
+                rows = values.numpy()
+                getattr(self, f"{name}_mean").copy_(torch.as_tensor(rows.mean(0)))
+                getattr(self, f"{name}_std").copy_(torch.as_tensor(rows.std(0).clip(1e-3)))
+        for name, encoder in zip(self.encoded, self.encoders, strict=True):
+            encoder.fit(inputs[name])
+
+    def inputs(self, observations: Sequence[Observation]) -> dict[str, Tensor]:
+        """What `features` takes, each [n, ...]; raises DataError if an observation lacks some of it."""
+        return {name: torch.as_tensor(values) for name, values in gather(observations, self.shapes).items()}
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Standardised state [n, feature_dim]; clipped, so that a far outlier cannot saturate what comes after."""
-        return ((inputs["state"] - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
+        """What actor and critics see [n, feature_dim]; the base is frozen, so once an observation is enough.
+
+        The state is clipped, so that a far outlier cannot saturate what comes after.
+        """
+        parts = [encoder(inputs[name]) for name, encoder in zip(self.encoded, self.encoders, strict=True)]
+        if self.state_dim:
+            state = ((inputs["state"] - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
+            parts.insert(0, state)
+        return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
     def context(self, features: Tensor) -> Tensor:
-        """What smoothing corrupts: the standardised state, scaled up so that unit noise does not drown it at once."""
-        return self.config.context_scale * features
+        """What smoothing corrupts [n, context_dim], before it does."""
+        return self.smoothing.of(features)
 
     def loss(self, inputs: Mapping[str, Tensor], chunk: Tensor) -> tuple[Tensor, dict]:
         """Flow-matching loss of `chunk` [n, horizon, action_dim] given `inputs`, each [n, ...]."""
@@ -69,19 +102,19 @@ class BasePolicy(nn.Module):
         sigma = torch.rand(n) * (torch.rand(n) >= self.config.clean_share)
         if self.config.kind == "plain":
             sigma = torch.zeros(n)
-        context = self.context(self.features(inputs))
-        context = smooth(context, sigma, torch.randn_like(context), self.config.schedule)
+        features = self.features(inputs)
+        context = self.smoothing(features, sigma, torch.randn(n, self.context_dim))
         x = tau[:, None] * noise + (1 - tau[:, None]) * action
         error = (self.net(x, tau, context, sigma) - (noise - action)).square().mean(1)
         return error.mean(), {"pretrain/loss": error.mean().detach()}
 
     def sample(self, features: Tensor, z: Tensor, sigma: Tensor, context_noise: Tensor | None = None) -> Tensor:
-        """Integrate the flow from `z` [n, horizon, action_dim] under the context smoothed by `sigma` [n].
+        """Integrate the flow from `z` [n, horizon, action_dim] under the features smoothed by `sigma` [n].
 
         Without `context_noise` [n, context_dim] the context is attenuated only: random context noise at run time acts
         as action noise. Returns actions [n, horizon, action_dim] in action units.
         """
-        context = smooth(self.context(features), sigma, context_noise, self.config.schedule)
+        context = self.smoothing(features, sigma, context_noise)
         x, steps = z.flatten(1), self.config.euler_steps
         for k in range(steps):
             tau = torch.full((len(x),), 1.0 - k / steps)
@@ -91,7 +124,13 @@ class BasePolicy(nn.Module):
 
     def save(self, folder: Path, meta: dict) -> None:
         """Write weights and description atomically; `meta` says what it was trained on."""
-        shape = {"state_dim": self.state_dim, "action_dim": self.action_dim, "horizon": self.horizon}
+        shape = {
+            "state_dim": self.state_dim,
+            "action_dim": self.action_dim,
+            "horizon": self.horizon,
+            "encoded": self.encoded,
+            "state_names": self.state_names,
+        }
         write_checkpoint(
             folder, self.state_dict(), {"format": FORMAT, "config": self.config.model_dump(), **shape, **meta}
         )
@@ -100,7 +139,9 @@ class BasePolicy(nn.Module):
     def load(cls, folder: Path) -> "BasePolicy":
         """Read a frozen policy; raises DataError if the folder is missing, damaged or of another format."""
         tensors, meta = read_checkpoint(folder, FORMAT)
-        policy = cls(validate(BaseConfig, meta["config"]), meta["state_dim"], meta["action_dim"], meta["horizon"])
+        shape = (meta[name] for name in ("state_dim", "action_dim", "horizon"))
+        further = {name: meta[name] for name in ("encoded", "state_names") if name in meta}  # the first ones had none
+        policy = cls(validate(BaseConfig, meta["config"]), *shape, **further)
         try:
             policy.load_state_dict(tensors)
         except RuntimeError as error:

@@ -1,36 +1,100 @@
 """Several MLPs as one: the networks of actor and critics."""
 
 import itertools
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+EPS = 1e-5
+_layer_norm_backward = torch.ops.aten.native_layer_norm_backward
+_relu_backward = torch.ops.aten.threshold_backward
+
+
+class Trace(NamedTuple):
+    """What a forward pass leaves for its way back."""
+
+    parts: list[Tensor]  # weights and biases as they were used
+    inputs: list[Tensor]  # of each layer [members, n, in]
+    norms: list[tuple[Tensor, Tensor, Tensor]]  # of each hidden layer: what was normalised, its mean, 1 / its std
 
 
 class Ensemble(nn.Module):
     """`members` independent MLPs with layer norm, evaluated as batched matrix products: [n, in] -> [members, n, out].
 
-    All weights are one flat parameter: at this size an optimiser's cost is its calls, not its arithmetic.
+    All weights are one flat parameter: at this size an optimiser's cost is its calls, not its arithmetic. For the same
+    reason `trace` and `pull_back` give gradients without autograd, which can be used as well.
+
+    `precision` is that of the matrix products and of what passes between them. The parameter, the statistics and the
+    last layer are float32: a return of -33 in bfloat16 is uncertain by 0.1.
     """
 
     def __init__(self, members: int, dims: list[int]):
         super().__init__()
         pairs = list(itertools.pairwise(dims))
+        self.members, self.precision = members, torch.float32
         self.shapes = [shape for fan_in, out in pairs for shape in ((members, fan_in, out), (members, 1, out))]
         bounds = [fan_in**-0.5 for fan_in, _ in pairs for _ in range(2)]
         parts = [torch.empty(shape).uniform_(-bound, bound) for shape, bound in zip(self.shapes, bounds, strict=True)]
         self.sizes = [part.numel() for part in parts]
         self.theta = nn.Parameter(torch.cat([part.flatten() for part in parts]))
+        self.units = [(torch.ones(n), torch.zeros(n)) for n in dims[1:-1]]  # without them torch's layer norm is slower
+        self.views: dict[str, list[Tensor]] = {}
 
     def parts(self) -> list[Tensor]:
         """Views of weight [members, in, out] and bias [members, 1, out] of each layer in turn."""
-        return [part.view(shape) for part, shape in zip(self.theta.split(self.sizes), self.shapes, strict=True)]
+        return self._split(self.theta) if torch.is_grad_enabled() else self._kept("theta", self.theta)
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = self.parts()
-        h = x.expand(self.shapes[0][0], *x.shape)
-        for k in range(0, len(parts), 2):
-            h = torch.baddbmm(parts[k + 1], h, parts[k])
-            if k + 2 < len(parts):
-                h = F.layer_norm(h, h.shape[-1:]).relu_()
-        return h
+        return self.trace(x)[0]
+
+    def trace(self, x: Tensor) -> tuple[Tensor, Trace]:
+        """The output for `x` [n, in], and what `pull_back` needs."""
+        exact = self.parts()
+        parts = exact if self.precision == torch.float32 else self._split(self.theta.to(self.precision))
+        trace = Trace(parts, [x.to(self.precision).expand(self.members, *x.shape)], [])
+        for k, unit in enumerate(self.units):
+            y = torch.baddbmm(parts[2 * k + 1], trace.inputs[-1], parts[2 * k])
+            normed, mean, rstd = torch.native_layer_norm(y, unit[0].shape, *unit, EPS)
+            trace.norms.append((y, mean, rstd))
+            trace.inputs.append(normed.relu_())
+        return torch.baddbmm(exact[-1], trace.inputs[-1].float(), exact[-2]), trace
+
+    def pull_back(
+        self, trace: Trace, g: Tensor, parameters: bool = False, inputs: slice | None = None
+    ) -> Tensor | None:
+        """From the loss's gradient `g` [members, n, out]: that by theta into theta.grad, that by columns of x returned.
+
+        `inputs` names the columns; their gradient [n, columns] is the sum over members. Call it without autograd.
+        """
+        grads = self._kept("grad", self.theta.grad) if parameters else []
+        for k in reversed(range(len(trace.inputs))):
+            h, weight = trace.inputs[k], trace.parts[2 * k]
+            g = g.to(h.dtype)
+            if parameters:
+                _product(h.mT, g, grads[2 * k])
+                torch.sum(g, 1, keepdim=True, dtype=torch.float32, out=grads[2 * k + 1])
+            if k:
+                y, mean, rstd = trace.norms[k - 1]
+                g = _relu_backward(torch.bmm(g, weight.mT), h, 0)
+                g = _layer_norm_backward(g, y, y.shape[-1:], mean, rstd, *self.units[k - 1], [True, False, False])[0]
+        return None if inputs is None else torch.bmm(g, trace.parts[0][:, inputs].mT).sum(0, dtype=torch.float32)
+
+    def _split(self, flat: Tensor) -> list[Tensor]:
+        parts = torch.split_with_sizes(flat, self.sizes)
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def _kept(self, name: str, flat: Tensor) -> list[Tensor]:
+        """Views of a tensor that stays where it is, made once: they would cost a tenth of a small network's update."""
+        views = self.views.get(name)
+        if views is None or views[0].data_ptr() != flat.data_ptr():
+            views = self.views[name] = self._split(flat.detach())
+        return views
+
+
+def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """out = a b, whatever the precision of a and b."""
+    if a.dtype == out.dtype:
+        torch.bmm(a, b, out=out)
+    else:
+        out.copy_(torch.bmm(a, b))

@@ -1,6 +1,6 @@
 """Pre-training of the base policy from demonstration chunks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,13 +17,19 @@ def pretrain(
     config: BaseConfig,
     seed: int,
     progress: Callable[[int, dict], None] = lambda *_: None,
+    state_names: Sequence[str] = (),
 ) -> BasePolicy:
-    """Fit a policy to `inputs`, each [n, ...], and `chunks` [n, horizon, action_dim]; calls `progress(step, info)`."""
+    """Fit a policy to `inputs` and `chunks` [n, horizon, action_dim]; calls `progress(step, info)`.
+
+    Its inputs are those given, each [n, ...]: "state" and "cloud" float32, images uint8 by name. Encoders train too.
+    """
     torch.manual_seed(seed)
-    policy = BasePolicy(config, inputs["state"].shape[1], chunks.shape[2], chunks.shape[1])
-    policy.fit_normalisation(inputs["state"], chunks)
+    shapes = {name: values.shape[1:] for name, values in inputs.items()}
+    (state_dim,) = shapes.pop("state", (0,))
     tensors = {name: torch.as_tensor(values) for name, values in inputs.items()}
     chunks = torch.as_tensor(chunks, dtype=torch.float32)
+    policy = BasePolicy(config, state_dim, chunks.shape[2], chunks.shape[1], shapes, state_names)
+    policy.fit_normalisation(tensors, chunks)
     optimiser = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=0.05)
     average = {name: value.clone() for name, value in policy.state_dict().items()}

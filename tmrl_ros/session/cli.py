@@ -14,6 +14,10 @@ from tmrl_ros.session import data_cli
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="One hour at a Franka, simulated or real.")
 app.add_typer(data_cli.app, name="data")
 INTERRUPTED = 130
+Task = Literal["pick_cube", "push_cube"]
+Learning = Literal["tmrl", "dsrl", "rfs", "residual", "rlpd"]
+Method = Literal["base", Learning]
+ParamsFile = Annotated[str, typer.Option(help="Parameter file; empty: config/sim.yaml.")]
 
 
 def _version(wanted: bool) -> None:
@@ -30,8 +34,8 @@ def _options(
 
 @app.command()
 def demo(
-    task: Annotated[Literal["pick_cube", "push_cube"], typer.Option(help="What the robot learns.")] = "pick_cube",
-    method: Annotated[Literal["tmrl", "dsrl", "rfs", "residual", "rlpd"], typer.Option(help="How it learns.")] = "tmrl",
+    task: Annotated[Task, typer.Option(help="What the robot learns.")] = "pick_cube",
+    method: Annotated[Learning, typer.Option(help="How it learns.")] = "tmrl",
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes of fine-tuning, resets included.")] = 60.0,
     bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 5.0,
@@ -93,14 +97,73 @@ def up(
 def pretrain(
     demos: Annotated[Path, typer.Argument(help="Demonstration store.")],
     out: Annotated[Path, typer.Argument(help="Folder for the base policy.")],
-    kind: Annotated[Literal["csp", "plain"], typer.Option(help="With context smoothing, or an ordinary flow.")] = "csp",
+    kind: Annotated[
+        Literal["", "csp", "plain"],
+        typer.Option(help="With context smoothing, or without; empty: as the file says."),
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of weights and batches.")] = 0,
+    params_file: ParamsFile = "",
 ) -> None:
     """Train the base policy on demonstrations."""
-    from tmrl_ros.config import BaseConfig
+    from tmrl_ros.session import graph
     from tmrl_ros.session import pretrain as stage
 
-    stage.run(demos, out, seed, BaseConfig(kind=kind))
+    policy = {"policy": {"kind": kind}} if kind else {}
+    stage.run(demos, out, graph.section("pretrain", params_file, seed=seed, **policy))
+
+
+@app.command()
+def train(
+    base: Annotated[Path, typer.Argument(help="Base policy.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the run: actor, checkpoints or logs.")],
+    method: Annotated[Learning, typer.Option(help="How it learns.")] = "tmrl",
+    offline: Annotated[bool, typer.Option("--offline", help="From --demos or --checkpoint, without a robot.")] = False,
+    demos: Annotated[str, typer.Option(help="Store of demonstrations or corrections.")] = "",
+    checkpoint: Annotated[str, typer.Option(help="Offline: a session's checkpoints/learner to learn on from.")] = "",
+    minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes in simulation, resets included.")] = 60.0,
+    task: Annotated[Task, typer.Option(help="What the robot learns.")] = "pick_cube",
+    bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    params_file: ParamsFile = "",
+) -> None:
+    """Fine-tune in simulation in this process, or offline; over ROS it is `tmrl up finetune`."""
+    from tmrl_ros.session import training
+
+    if offline:
+        training.offline(base, out, method, demos, checkpoint, seed, params_file)
+    else:
+        training.online(base, out, method, demos, minutes, task, bias_cm, seed, params_file)
+
+
+@app.command()
+def evaluate(
+    base: Annotated[Path, typer.Argument(help="Base policy.")],
+    out: Annotated[Path, typer.Argument(help="Folder for its episodes and summary.")],
+    actor: Annotated[str, typer.Option(help="Folder of an actor checkpoint; empty: the base alone.")] = "",
+    method: Annotated[Method, typer.Option(help="How the actor learned.")] = "tmrl",
+    episodes: Annotated[int, typer.Option(min=1, help="How many, each from a fresh start state.")] = 100,
+    task: Annotated[Task, typer.Option(help="What the robot does.")] = "pick_cube",
+    bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of start states and noise.")] = 0,
+    params_file: ParamsFile = "",
+) -> None:
+    """Success of a policy in simulation, in this process; over ROS it is `tmrl up evaluate`."""
+    from tmrl_ros.session import training
+
+    rate = training.evaluate(base, out, actor, method, episodes, task, bias_cm, seed, params_file)
+    print(f"success {rate['value']:.2f} of {rate['n']} episodes, 95 % interval {rate['low']:.2f} to {rate['high']:.2f}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    picture: Annotated[Path, typer.Option(help="PNG to write.")] = Path("compare.png"),
+) -> None:
+    """Runs side by side: success, robot-minutes to 80 % and 95 %, and a picture of success over robot time."""
+    from tmrl_ros.session import compare as comparing
+
+    print(comparing.run(runs, picture))
+    print(picture.resolve().as_uri())
 
 
 @app.command()

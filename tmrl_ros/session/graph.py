@@ -27,6 +27,7 @@ MODELS = {
     "recorder": config.RecorderConfig,
     "teleop": config.TeleopConfig,
 }
+SECTIONS = MODELS | {"pretrain": config.PretrainConfig}  # of a parameter file
 LEARNER_RESTARTS = 3
 KNOCK_DIRECTION = (-0.7071, 0.7071, 0.0)  # of the knocked camera's error, base frame, unit length
 
@@ -86,7 +87,7 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
     if kind == "finetune" and options.method == "base":
         learning = ", ".join(name for name, facts in METHODS.items() if facts.heads)
         raise ConfigError(f"method base does not learn; finetune with one of {learning}")
-    parameters = read_parameters(parameters_file(options), MODELS)
+    parameters = read_parameters(parameters_file(options.params_file, options.sim), SECTIONS)
     derived = _derived(kind, options)
     specs = []
     for name in node_names(kind, options):
@@ -115,11 +116,17 @@ def check_folders(specs: Sequence[NodeSpec]) -> None:
             raise DataError(f"bag {bag} already exists; choose another run_dir or remove it")
 
 
-def parameters_file(options: SessionOptions) -> Path:
+def section(name: str, params_file: str, **values: Any) -> Model:
+    """One section of a parameter file (empty: config/sim.yaml), overlaid with `values` (nested), validated."""
+    parameters = read_parameters(parameters_file(params_file), SECTIONS)[name]
+    return validate(SECTIONS[name], merged(parameters, values))
+
+
+def parameters_file(params_file: str, sim: bool = True) -> Path:
     """The file that was asked for, or the deployment's own: in the source tree, or where colcon installed it."""
-    if options.params_file:
-        return Path(options.params_file)
-    name = "sim.yaml" if options.sim else "real.yaml"
+    if params_file:
+        return Path(params_file)
+    name = "sim.yaml" if sim else "real.yaml"
     here = Path(__file__).resolve()
     places = [here.parents[2] / "config", *(parent / "share/tmrl_ros/config" for parent in here.parents)]
     for place in places:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tmrl_ros.config import METHODS, BaseConfig, Method, Timing, validate
+from tmrl_ros.config import METHODS, Method, Timing, validate
 from tmrl_ros.data import store
 from tmrl_ros.data.assembler import demonstrations
 from tmrl_ros.errors import DataError
@@ -39,6 +39,7 @@ class Job:
     bias_cm: float = 5.0
     demos: int = 80
     episodes: int = 100
+    params_file: str = ""
     in_process: bool = False
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by node name, as graph.build takes them
 
@@ -67,11 +68,12 @@ def collect(job: Job, run_dir: Path) -> None:
 def pretrain_base(job: Job, run_dir: Path) -> None:
     """CSP for TMRL, a plain flow for DSRL; and the check that the dial does something."""
     shutil.rmtree(run_dir / "base_policy", ignore_errors=True)
-    config = BaseConfig(kind=METHODS[job.method].base_kind)
-    policy = pretrain.run(run_dir / "demos.zarr", run_dir / "base_policy", job.seed, config)
+    kind = {"policy": {"kind": METHODS[job.method].base_kind}}
+    config = graph.section("pretrain", job.params_file, seed=job.seed, **kind)
+    policy = pretrain.run(run_dir / "demos.zarr", run_dir / "base_policy", config)
     states, chunks = store.chunks(store.read(run_dir / "demos.zarr"), policy.horizon)
     every = max(1, len(states) // DIAL_STATES)
-    (run_dir / "dial.json").write_text(json.dumps(measure_dial(policy, states[::every], chunks)))
+    (run_dir / "dial.json").write_text(json.dumps(measure_dial(policy, {"state": states[::every]}, chunks)))
 
 
 def evaluate_base(job: Job, run_dir: Path) -> None:
@@ -83,7 +85,10 @@ def finetune(job: Job, run_dir: Path) -> None:
     """The robot-hour; resets and holds count."""
     shutil.rmtree(run_dir / "finetune", ignore_errors=True)
     (run_dir / runlog.METRICS).unlink(missing_ok=True)
-    heard = run_session(job, run_dir, "finetune", "finetune", minutes=job.minutes, start_stream=TRAIN_STREAM)
+    options = {"minutes": job.minutes, "start_stream": TRAIN_STREAM}
+    if (run_dir / "demos.zarr").exists():
+        options["demos"] = str(run_dir / "demos.zarr")
+    heard = run_session(job, run_dir, "finetune", "finetune", **options)
     runlog.append(run_dir / runlog.METRICS, [row for row in heard if isinstance(row, dict) and len(row) > 1])
     shutil.copyfile(run_dir / "finetune/parameters.yaml", run_dir / "config.yaml")
 
@@ -98,10 +103,8 @@ def run_session(job: Job, run_dir: Path, phase: str, kind: graph.Kind, **options
     """One session in run_dir/<phase>; its decisions and episodes are logged, and its records returned."""
     folder = run_dir / phase
     shutil.rmtree(folder, ignore_errors=True)
-    base = str(run_dir / "base_policy")
-    shared = {"task": job.task, "method": job.method, "seed": job.seed, "bias_cm": job.bias_cm, "base": base}
-    if kind == "finetune":
-        shared["demos"] = str(run_dir / "demos.zarr")
+    shared = {name: getattr(job, name) for name in ("task", "method", "seed", "bias_cm", "params_file")}
+    shared["base"] = str(run_dir / "base_policy")
     chosen = validate(graph.SessionOptions, {**shared, "run_dir": str(folder), **options})
     specs = graph.build(kind, chosen, job.overrides)
     with SessionProgress(kind, chosen) as progress:

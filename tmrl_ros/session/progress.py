@@ -1,14 +1,31 @@
-"""Shows a person how a session is going: robot minutes or episodes, rolling success, speed."""
+"""Shows a person how a session or a training is going: robot minutes or episodes, rolling success, speed; losses."""
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tmrl_ros.session.graph import Kind, SessionOptions
 from tmrl_ros.types import SessionStatus
 
+EVERY = 50  # updates between two looks at their metrics
 LINE_EVERY_S = 30.0  # wall time, where the output is no terminal
+
+
+@contextmanager
+def update_progress(title: str, total: int, key: str = "critic/loss") -> Iterator[Callable[[int, dict], None]]:
+    """A bar for a loop of updates; call it with the number of each and its metrics, of which it shows `key`."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[say]}")
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        task = bar.add_task(title, total=total, say="")
+
+        def show(update: int, info: dict) -> None:
+            if update % EVERY == 0 or update == total:
+                bar.update(task, completed=update, say=f"{key.partition('/')[2]} {float(info[key]):.3f}")
+
+        yield show
 
 
 class SessionProgress:

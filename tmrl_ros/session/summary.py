@@ -53,6 +53,11 @@ def minutes_to(events: Sequence[EpisodeEvent], share: float) -> float | None:
     return None
 
 
+def minutes_to_first(events: Sequence[EpisodeEvent]) -> float | None:
+    """Robot minutes at the first success, or None: without one there is nothing to learn from."""
+    return next((event.robot_time_s / 60 for event in outcomes(events) if event.success), None)
+
+
 def summarise(
     *,
     task: str,
@@ -77,6 +82,7 @@ def summarise(
         "base_success": success(base),
         "final_success": success(final),
         "robot_minutes": robot_s / 60,
+        "robot_minutes_to_first_success": minutes_to_first(training),
         "robot_minutes_to_80": minutes_to(training, 0.80),
         "robot_minutes_to_95": minutes_to(training, 0.95),
         "episodes": len(outcomes(training)),

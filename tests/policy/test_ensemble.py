@@ -1,0 +1,66 @@
+import copy
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tmrl_ros.policy.ensemble import Ensemble
+
+PRECISIONS = {torch.float32: 1e-5, torch.bfloat16: 0.1}
+
+
+@pytest.fixture
+def ensemble() -> Ensemble:
+    torch.manual_seed(0)
+    return Ensemble(3, [4, 16, 16, 2])
+
+
+def test_equals_its_members_run_one_at_a_time(ensemble):
+    x = torch.randn(5, 4)
+    for member, out in enumerate(ensemble(x)):
+        w0, b0, w1, b1, w2, b2 = (part[member] for part in ensemble.parts())
+        h = F.layer_norm(x @ w0 + b0, (16,)).relu()
+        h = F.layer_norm(h @ w1 + b1, (16,)).relu()
+        torch.testing.assert_close(out, h @ w2 + b2)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_pull_back_gives_the_gradients_that_autograd_gives(ensemble, precision):
+    x, g = torch.randn(256, 4, requires_grad=True), torch.randn(3, 256, 2)
+    by_theta, by_x = torch.autograd.grad(ensemble(x), [ensemble.theta, x], g)
+    ensemble.precision, ensemble.theta.grad = precision, torch.full_like(ensemble.theta, 9.0)
+    with torch.no_grad():
+        _, trace = ensemble.trace(x)
+        columns = ensemble.pull_back(trace, g, parameters=True, inputs=slice(1, 3))
+    assert columns.dtype == torch.float32
+    for ours, autograds in ((ensemble.theta.grad, by_theta), (columns, by_x[:, 1:3])):
+        assert (ours - autograds).norm() <= PRECISIONS[precision] * autograds.norm()
+
+
+def test_leaves_the_gradient_alone_unless_asked(ensemble):
+    ensemble.theta.grad = torch.full_like(ensemble.theta, 9.0)
+    with torch.no_grad():
+        _, trace = ensemble.trace(torch.randn(8, 4))
+        assert ensemble.pull_back(trace, torch.ones(3, 8, 2)) is None
+    assert (ensemble.theta.grad == 9.0).all()
+
+
+def test_a_copy_and_a_replaced_parameter_are_seen(ensemble):
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        before = ensemble(x)
+        twin = copy.deepcopy(ensemble)
+        twin.theta.mul_(0.0)
+        assert torch.equal(ensemble(x), before)
+        assert (twin(x) == 0).all()
+        ensemble.theta.data = torch.zeros_like(ensemble.theta)
+        assert (ensemble(x) == 0).all()
+
+
+def test_output_in_bfloat16_is_near_that_in_float32(ensemble):
+    x = torch.randn(64, 4)
+    exact = ensemble(x)
+    ensemble.precision = torch.bfloat16
+    out = ensemble(x)
+    assert out.dtype == torch.float32
+    torch.testing.assert_close(out, exact, rtol=0.05, atol=0.05)

@@ -1,0 +1,83 @@
+"""`tmrl train`, `tmrl evaluate` and `tmrl compare` through the real command."""
+
+import json
+
+import pytest
+import yaml
+
+from tmrl_ros.config import LearnerConfig
+from tmrl_ros.learner.core import Learner
+from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.session import cli
+
+
+@pytest.fixture
+def tmrl(monkeypatch, capsys, tmp_path):
+    """tmrl(*words): (status, stdout, stderr) in an empty folder, with a parameter file of short episodes."""
+    quick = {"task": {"episode_s": 0.8, "reset_s": 2.5}}
+    nodes = {
+        "/**": quick,
+        "learner": {"offline": {"updates": 20}, "sac": {"warmup_episodes": 1, "updates_per_decision": 1}},
+        "supervisor": {"auto_resume_s": 1.0},
+    }
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump({k: {"ros__parameters": v} for k, v in nodes.items()}))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["tmrl", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_an_actor_trained_in_simulation_can_be_evaluated(tmrl, pretrained, tmp_path):
+    file = "--params-file=quick.yaml"
+    status, _, err = tmrl("train", pretrained.base, "run", "--minutes=0.3", file)
+    assert status == 0, err
+    actor = "--actor=run/finetune/checkpoints/actor"
+    status, out, err = tmrl("evaluate", pretrained.base, "seen", actor, "--episodes=2", file)
+    assert status == 0, err
+    assert "of 2 episodes" in out and json.loads((tmp_path / "seen/success.json").read_text())["n"] == 2
+
+
+@pytest.mark.parametrize("method", ["rfs", "rlpd"])
+def test_corrections_train_an_actor_offline(tmrl, pretrained, tmp_path, method):
+    words = ["--offline", f"--method={method}", f"--demos={pretrained.demos}", "--params-file=quick.yaml"]
+    status, _, err = tmrl("train", pretrained.base, "run", *words)
+    assert status == 0, err
+    status, out, err = tmrl(
+        "evaluate", pretrained.base, "seen", "--actor=run/actor", "--episodes=1", "--params-file=quick.yaml"
+    )
+    assert status == 0, err
+    assert "of 1 episodes" in out
+
+
+def test_learning_goes_on_offline_from_a_sessions_learner(tmrl, pretrained, tmp_path):
+    base = BasePolicy.load(pretrained.base)
+    Learner(LearnerConfig(seed=3), base).save(tmp_path / "learner")
+    status, _, err = tmrl(
+        "train", pretrained.base, "run", "--offline", "--checkpoint=learner", "--params-file=quick.yaml"
+    )
+    assert status == 2 and "no decision" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--offline"], "one source"),
+        (["--offline", "--demos=a", "--checkpoint=b"], "one source"),
+        (["--offline", "--demos=nowhere", "--method=rfs"], "nowhere is not a demonstration store"),
+        (["--method=base"], "'base' is not one of"),
+    ],
+)
+def test_bad_wishes_are_refused_in_a_sentence_and_leave_nothing(tmrl, pretrained, tmp_path, words, sentence):
+    status, _, err = tmrl("train", pretrained.base, "run", *words)
+    assert status == 2 and sentence in err and err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_offline_learning_of_a_method_that_steers_noise_is_refused(tmrl, pretrained):
+    status, _, err = tmrl("train", pretrained.base, "run", "--offline", f"--demos={pretrained.demos}")
+    assert status == 2 and "judge actions" in err
