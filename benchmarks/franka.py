@@ -1,6 +1,6 @@
 """Every method on the simulated Franka: robot-minutes to 80 % and 95 %, final success, and does learning sigma pay?
 
-    python benchmarks/franka.py [--quick] [--seeds 100 101 102 103 104] [--only tmrl dsrl] [--scenes knock_a] [--jobs 2]
+    python benchmarks/franka.py [--quick] [--seeds 100 101 102 103 104] [--scenes knock_5] [--only tmrl dsrl] [--jobs 2]
 
 A scene is a task and what is wrong at deployment. Every variant of one seed shares its demonstrations, its base policy
 (CSP or plain), its start states and the harness (session/inprocess.py): methods differ in nothing but what is named in
@@ -11,17 +11,19 @@ done in runs/franka is not done again.
 import argparse
 import json
 import os
-import statistics
+import platform
+import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
-from tmrl_ros.config import METHODS, BaseConfig
-from tmrl_ros.session import phases, runlog, summary
+from tmrl_ros.config import METHODS
+from tmrl_ros.session import compare, graph, phases, pretrain, runlog, summary
 from tmrl_ros.session.phases import Job
+from tmrl_ros.session.plots import plot_success
 
 RUNS, RESULTS = Path("runs/franka"), Path(__file__).parent / "results"
 
@@ -69,117 +71,124 @@ VARIANTS = {
     },
 }
 SEEDS = [100, 101, 102, 103, 104]
-EPISODES = 50  # of each evaluation
+EPISODES, DEMOS = 50, 80  # of each evaluation; of each seed
+QUICK = Scene("pick_cube", knock(-0.0354, 0.0354), 0.5, "a glimpse")
 
 
 def folder_of(scene: str, variant: str, seed: int) -> Path:
     return RUNS / scene / variant.replace(", ", "_").replace(" ", "_") / str(seed)
 
 
-def prepare(task: str, kind: str, seed: int, job: Job) -> Path:
-    """Demonstrations and base policy of a seed, made once."""
-    folder = RUNS / "bases" / task / str(seed)
+def prepare(task: str, kind: str, seed: int, demos: int) -> None:
+    """Demonstrations and one base policy of a seed, unless they are there."""
+    folder = base_folder(task, seed)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "demos.zarr").exists():
-        phases.collect(job, folder)
+        phases.collect(Job(task=task, seed=seed, demos=demos, in_process=True), folder)
     if not (folder / kind).exists():
-        phases.pretrain.run(folder / "demos.zarr", folder / kind, seed, BaseConfig(kind=kind))
-    return folder
+        pretrain.run(
+            folder / "demos.zarr", folder / kind, graph.section("pretrain", "", seed=seed, policy={"kind": kind})
+        )
 
 
-def job_of(scene: Scene, variant: Variant, seed: int, demos: int, minutes: float, episodes: int) -> Job:
+def base_folder(task: str, seed: int) -> Path:
+    return (RUNS / "bases" / task / str(seed)).resolve()
+
+
+def run(scene_name: str, scene: Scene, variant_name: str, seed: int, episodes: int) -> dict:
+    """One run; returns its summary."""
+    folder, variant = folder_of(scene_name, variant_name, seed), VARIANTS[variant_name]
+    if (folder / "summary.json").exists():
+        return summary.read(folder)
     steering = {"modulation": variant.modulation}
-    overrides = {"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}}
-    return Job(
-        task=scene.task, method=variant.method, seed=seed, minutes=minutes, bias_cm=0.0, demos=demos,
-        episodes=episodes, in_process=True, overrides=overrides,
+    job = Job(
+        task=scene.task, method=variant.method, seed=seed, minutes=scene.minutes, bias_cm=0.0, episodes=episodes,
+        in_process=True, overrides={"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}},
     )  # fmt: skip
-
-
-def prepare_all(scene_name: str, variant_name: str, seed: int, demos: int) -> None:
-    scene, variant = SCENES[scene_name], VARIANTS[variant_name]
-    job = job_of(scene, variant, seed, demos, 1, 1)
-    prepare(scene.task, METHODS[variant.method].base_kind, seed, replace(job, method="base"))
-
-
-def run(scene_name: str, variant_name: str, seed: int, minutes: float | None, episodes: int) -> dict:
-    """One run, in a process of its own; returns its summary."""
-    folder = folder_of(scene_name, variant_name, seed)
-    done = folder / "summary.json"
-    if done.exists():
-        return json.loads(done.read_text())
-    scene, variant = SCENES[scene_name], VARIANTS[variant_name]
-    job = job_of(scene, variant, seed, 80, minutes or scene.minutes, episodes)
     folder.mkdir(parents=True, exist_ok=True)
-    bases = (RUNS / "bases" / scene.task / str(seed)).resolve()
     for name, source in (("demos.zarr", "demos.zarr"), ("base_policy", METHODS[variant.method].base_kind)):
         (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to(bases / source)
+        (folder / name).symlink_to(base_folder(scene.task, seed) / source)
+    start_s = time.monotonic()
     phases.finetune(job, folder)
+    wall_s = {"finetune": time.monotonic() - start_s}
     phases.evaluate_final(job, folder)
     training, final = (runlog.episode_events(folder, phase) for phase in ("finetune", "final"))
-    outcome = {
-        "final_success": summary.success(final),
-        "to_80": summary.minutes_to(training, 0.80),
-        "to_95": summary.minutes_to(training, 0.95),
-        "first_success": next((e.robot_time_s / 60 for e in summary.outcomes(training) if e.success), None),
-        "curve": [(round(e.robot_time_s / 60, 2), int(e.success)) for e in summary.outcomes(training)],
-    }
-    summary.write(folder, outcome)
-    return outcome
-
-
-def table(results: dict[tuple[str, str], dict[int, dict]]) -> str:
-    lines = [
-        "| scene | variant | final, mean (each seed) | min to 80 %, median (each) | min to 95 %, median (each) | never rewarded |",
-        "|---|---|---|---|---|---|",
-    ]
-    for (scene, variant), runs in results.items():
-        finals = [r["final_success"]["value"] for r in runs.values()]
-        cells = [f"**{statistics.mean(finals):.2f}** ({' '.join(f'{f:.2f}' for f in finals)})"]
-        for key in ("to_80", "to_95"):
-            each = [r[key] for r in runs.values()]
-            cells.append(f"{_minutes(median(each))} ({' '.join(map(_minutes, each))})")
-        blind = sum(r["first_success"] is None for r in runs.values())
-        lines.append(f"| {scene} | {variant} | {' | '.join(cells)} | {blind} of {len(runs)} |")
-    return "\n".join(lines)
-
-
-def median(minutes: list[float | None]) -> float | None:
-    """Over seeds; a seed that never got there counts as later than any."""
-    value = statistics.median([float("inf") if m is None else m for m in minutes])
-    return None if value == float("inf") else value
-
-
-def _minutes(value: float | None) -> str:
-    return "never" if value is None else f"{value:.1f}"
+    about = {"task": scene.task, "method": variant.method, "seed": seed, "demos": DEMOS, "updates": 0}
+    result = summary.summarise(
+        **about,
+        base=[],
+        training=training,
+        final=final,
+        wall_s=wall_s,
+        revision=summary.git_revision(Path(__file__).parent),
+    )
+    result |= {"label": variant_name, "scene": scene_name}
+    summary.write(folder, result)
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one scene, two variants, one seed, two minutes")
+    parser.add_argument("--quick", action="store_true", help="one scene, two variants, one seed, half a minute")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--scenes", nargs="+", default=list(SCENES), choices=list(SCENES))
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    work = [(s, v, seed) for s in options.scenes for v in options.only for seed in options.seeds]
-    results: dict[tuple[str, str], dict[int, dict]] = {(s, v): {} for s, v, _ in work}
+    scenes, variants, seeds, episodes, demos = (
+        {s: SCENES[s] for s in options.scenes},
+        options.only,
+        options.seeds,
+        EPISODES,
+        DEMOS,
+    )
+    if options.quick:
+        scenes, variants, seeds, episodes, demos = {"quick": QUICK}, ["tmrl", "dsrl"], [0], 2, 5
+    kinds = {METHODS[VARIANTS[variant].method].base_kind for variant in variants}
+    work = [(name, variant, seed) for name in scenes for variant in variants for seed in seeds]
+    results: dict[tuple[str, str, int], dict] = {}
     with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        bases = {(SCENES[s].task, METHODS[VARIANTS[v].method].base_kind, seed): (s, v, seed) for s, v, seed in work}
-        for kind in ("csp", "plain"):  # one after the other: they share demonstrations
-            list(pool.map(_prepare, [w for (_, k, _), w in bases.items() if k == kind]))
-        jobs = {pool.submit(run, s, v, seed, None, EPISODES): (s, v, seed) for s, v, seed in work}
+        for kind in kinds:  # one after the other: they share demonstrations
+            tasks = {scene.task for scene in scenes.values()}
+            list(pool.map(prepare, *zip(*[(task, kind, seed, demos) for task in tasks for seed in seeds], strict=True)))
+        jobs = {pool.submit(run, s, scenes[s], v, seed, episodes): (s, v, seed) for s, v, seed in work}
         for job in as_completed(jobs):
-            s, v, seed = jobs[job]
-            results[s, v][seed] = outcome = job.result()
-            print(f"{s}, {v}, seed {seed}: final {outcome['final_success']['value']:.2f}, "
-                  f"80 % at {_minutes(outcome['to_80'])}, 95 % at {_minutes(outcome['to_95'])}", flush=True)  # fmt: skip
-    print(table(results))
+            results[jobs[job]] = done = job.result()
+            to = [compare.minutes(done[f"robot_minutes_to_{share}"]) for share in (80, 95)]
+            name = ", ".join(map(str, jobs[job]))
+            print(f"{name}: final {done['final_success']['value']:.2f}, 80 % at {to[0]}, 95 % at {to[1]}", flush=True)
+    outcome = report(scenes, variants, seeds, results, None if options.quick else RESULTS)
+    print(json.dumps(outcome))
 
 
-def _prepare(work) -> None:
-    prepare_all(*work, 80)
+def report(scenes, variants, seeds, results, out: Path | None) -> dict:
+    """Print a table a scene; write it, the curves and the numbers to `out`."""
+    text, outcome = [], {}
+    for name, scene in scenes.items():
+        groups = {v: [results[name, v, seed] for seed in seeds] for v in variants}
+        text.append(f"### {name}: {scene.says}, {scene.minutes:g} robot-minutes\n\n{compare.table(groups)}\n")
+        outcome[name] = {v: _figures(runs) for v, runs in groups.items()}
+        if out:
+            plot_success(
+                {v: [folder_of(name, v, seed) for seed in seeds] for v in variants}, out / f"franka_{name}.png"
+            )
+    print("\n".join(text))
+    if out:
+        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU, shared"
+        (out / "franka.md").write_text("\n".join([*text, f"Seeds {seeds}. Machine: {machine}."]) + "\n")
+        runs = {f"{s}, {v}": [results[s, v, seed] for seed in seeds] for s in scenes for v in variants}
+        (out / "franka.json").write_text(json.dumps({"machine": machine, "result": outcome, "runs": runs}, indent=1))
+    return outcome
+
+
+def _figures(runs: list[dict]) -> dict:
+    finals = [run["final_success"]["value"] for run in runs]
+    return {
+        "final_mean": round(sum(finals) / len(finals), 3),
+        **{f"to_{s}_median": compare.median(run[f"robot_minutes_to_{s}"] for run in runs) for s in (80, 95)},
+        "never_rewarded": sum(run["robot_minutes_to_first_success"] is None for run in runs),
+    }
 
 
 if __name__ == "__main__":

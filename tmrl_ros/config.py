@@ -214,7 +214,7 @@ class BaseConfig(Model):
         description="what smoothing corrupts: all, or inputs, beginnings of state names, state[4:7], by spaces",
     )
     embedding: int = Field(32, ge=2, le=1024, description="size of what an encoder makes of a cloud or an image")
-    encoder_width: int = Field(64, ge=8, le=1024)
+    encoder_width: int = Field(64, ge=16, le=1024, multiple_of=4)
 
 
 class ActorConfig(Model):
@@ -238,6 +238,7 @@ class ActorConfig(Model):
     bounds_start: float = Field(1.0, gt=0, le=1, description="share of all bounds that is open at the first decision")
     bounds_decisions: int = Field(0, ge=0, description="decisions over which the bounds open")
     candidates: int = Field(8, ge=1, le=256, description="samples of which the critics pick the best when greedy")
+    explored: int = Field(1, ge=1, le=256, description="the same when exploring; 1: a plain sample")
     width: int = Field(128, ge=16, le=2048)
 
 

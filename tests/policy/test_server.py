@@ -46,3 +46,24 @@ def test_an_action_that_is_not_finite_is_never_answered():
     with pytest.raises(ActionError, match="not finite"):
         decide(observation=Observation(0, np.array([np.nan, 0, 0], np.float32)))
     assert torch.isfinite(torch.as_tensor(decide().actions)).all()
+
+
+def noises(episode, coherence):
+    """z of four decisions of one episode, before any learning."""
+    config = PolicyConfig(timing=Timing(action_horizon=4), modulation=ActorConfig(coherence=coherence, z_max=3))
+    server = PolicyServer(config, BASE)
+    asked = [DecisionRequest(0, episode, 4 * episode + k, False) for k in range(4)]
+    return np.stack([server.decide(request, SEEN).modulation.z for request in asked])
+
+
+def test_coherent_exploration_keeps_to_one_answer_within_an_episode_and_to_another_in_the_next():
+    first, second = noises(0, 1.0), noises(1, 1.0)
+    np.testing.assert_array_equal(first, np.tile(first[:1], (4, 1)))
+    assert (first[0] != second[0]).all()
+
+
+def test_partly_coherent_exploration_stays_standard_normal():
+    z = np.concatenate([noises(episode, 0.5) for episode in range(300)])
+    assert z.std() == pytest.approx(1.0, abs=0.05)
+    within = np.stack([noises(episode, 0.5) for episode in range(300)])
+    assert np.corrcoef(within[:, 0, 0], within[:, 1, 0])[0, 1] == pytest.approx(0.5, abs=0.15)

@@ -74,15 +74,16 @@ class PolicyServer:
     def _explore(self, features: torch.Tensor, request: DecisionRequest, generator) -> torch.Tensor:
         """u [m] within the bounds that are open at this decision.
 
-        The first row of noise, with which exploring acts, keeps a share of its variance over the episode: what is wrong
-        at deployment (a camera, a load) is wrong all along, and an episode has to try one answer to it throughout.
+        The noise of exploring keeps a share of its variance over the episode: what is wrong at deployment (a camera, a
+        load) is wrong all along, and an episode has to try one answer to it throughout.
         """
         steering, settings = self.steering, self.config.steering
-        noise = torch.randn(settings.candidates, steering.heads.dim, generator=generator)
-        if settings.coherence:
-            kept = torch.Generator().manual_seed(_seed(self.config.seed, request.episode, EPISODE))
-            kept = torch.randn(steering.heads.dim, generator=kept)
-            noise[0] = settings.coherence**0.5 * kept + (1 - settings.coherence) ** 0.5 * noise[0]
+        candidates = settings.candidates if request.greedy else settings.explored
+        noise = torch.randn(candidates, steering.heads.dim, generator=generator)
+        if settings.coherence and not request.greedy:
+            episode = torch.Generator().manual_seed(_seed(self.config.seed, request.episode, EPISODE))
+            kept = torch.randn(steering.heads.dim, generator=episode)
+            noise = settings.coherence**0.5 * kept + (1 - settings.coherence) ** 0.5 * noise
         if self.actor is None:
             u = steering.prior(noise[0])
         else:

@@ -120,13 +120,14 @@ class Steering:
 
     @torch.no_grad()
     def choose(self, actor: Actor, critic: Critic, features: Tensor, greedy: bool, noise: Tensor) -> Tensor:
-        """One u [m] for `features` [1, d]: exploring takes the first sample; greedy the best by Q of mean and samples.
+        """One u [m] for `features` [1, d], the best by Q of some: samples when exploring, the mean and samples if greedy.
 
-        `noise` [candidates, m] is standard normal. Others rank actions by Q; here the candidates are (z, sigma).
+        `noise` [n, m] is standard normal. Others rank actions by Q; here the candidates are (z, sigma).
         """
-        if not greedy:
-            return actor.sample(features, noise[:1])[0][0]
-        noise = torch.cat([torch.zeros_like(noise[:1]), noise[1:]])
+        if greedy:
+            noise = torch.cat([torch.zeros_like(noise[:1]), noise[1:]])
+        elif len(noise) == 1:
+            return actor.sample(features, noise)[0][0]
         wide = features.expand(len(noise), -1)
         u, _ = actor.sample(wide, noise)
         return u[critic(wide, self.judged(wide, u)).min(0).values.argmax()]
