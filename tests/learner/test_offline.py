@@ -36,7 +36,7 @@ def test_offline_learning_reaches_the_actions_of_the_person(tmp_path, method):
     demos = corrections()
     offline.from_actions(config(method, updates=400, alpha=0.0), BASE, demos, tmp_path / "actor", ignore)
     steering, actor, critic, _ = load_actor(tmp_path / "actor", BASE, 2)
-    features = BASE.features({"state": torch.zeros(1, 1)})
+    features = steering.features({"state": torch.zeros(1, 1)})
     u = steering.choose(actor, critic, features, True, torch.randn(1, steering.heads.dim))
     rows = steering.chunk(features, u[None])[0, :2]
     assert rows[:, 0].tolist() == pytest.approx([0.3, 0.3], abs=0.05)

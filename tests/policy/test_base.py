@@ -111,6 +111,11 @@ def test_features_are_the_standardised_state_and_then_each_embedding():
     torch.testing.assert_close(features[:, 2:].view(3, 2, 8).square().mean(-1), torch.ones(3, 2), atol=1e-4, rtol=0)
 
 
+def test_inputs_come_in_one_order_however_they_are_given():
+    for shapes in (SHAPES, dict(reversed(SHAPES.items()))):
+        assert list(BasePolicy(SEEING, 1, 1, 2, shapes).shapes) == ["state", "cloud", "front"]
+
+
 def test_one_observation_gives_the_features_it_has_in_a_batch():
     base, seen = seeing(), [observation(k) for k in range(4)]
     together = base.features(base.inputs(seen))

@@ -9,7 +9,7 @@ from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.dial import SIGMAS, measure_dial
 from tmrl_ros.policy.pretrain import pretrain
 
-TINY = BaseConfig(width=32, layers=1, steps=700, batch=64, embedding=8, encoder_width=16)
+TINY = BaseConfig(width=32, layers=1, steps=700, batch=64, embedding=8, encoder_width=32)
 N = 768
 
 

@@ -60,8 +60,8 @@ def test_a_cloud_that_is_not_finite_gives_no_finite_features(bad):
 
 
 def test_the_shape_decides_the_encoder_and_others_are_refused():
-    assert isinstance(make_encoder("a", (5, 6), 8, 8), CloudEncoder)
-    assert isinstance(make_encoder("a", (8, 9, 3), 8, 8), ImageEncoder)
+    assert isinstance(make_encoder("a", (5, 6), 8, 16), CloudEncoder)
+    assert isinstance(make_encoder("a", (8, 9, 3), 8, 16), ImageEncoder)
     for shape in [(5,), (5, 4), (0, 3), (8, 9, 1), (4, 9, 3)]:
         with pytest.raises(ConfigError, match="wrist"):
-            make_encoder("wrist", shape, 8, 8)
+            make_encoder("wrist", shape, 8, 16)

@@ -22,7 +22,8 @@ def steering(method="tmrl", rows=2, **settings) -> Steering:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_modulation_that_travels_gives_the_same_chunk_again(method):
-    steer, features = steering(method), torch.randn(1, 3)
+    steer = steering(method)
+    features = torch.randn(1, steer.feature_dim)
     u = torch.rand(steer.heads.dim) * 2 - 1
     again = steer.u(steer.modulation(u))
     torch.testing.assert_close(again, u)
@@ -36,7 +37,7 @@ def test_methods_do_what_they_are_named_for():
     plain = BASE.sample(features, noise, torch.zeros(1)).clamp(-1, 1)
     u["dsrl"][:, :2] = u["rfs"][:, :2] = u["tmrl"][:, :2] = z / 1.5
     torch.testing.assert_close(steering("dsrl").chunk(features, u["dsrl"]), plain)
-    torch.testing.assert_close(steering("rfs").chunk(features, u["rfs"]), plain)
+    torch.testing.assert_close(steering("rfs").chunk(features, u["rfs"])[:, :2], plain[:, :2])
     u["rfs"][:, 2:] = 1.0
     pushed = (plain[:, :2] + 0.1).clamp(-1, 1)
     torch.testing.assert_close(steering("rfs").chunk(features, u["rfs"])[:, :2], pushed)
@@ -44,6 +45,14 @@ def test_methods_do_what_they_are_named_for():
     torch.testing.assert_close(steering("tmrl").chunk(features, u["tmrl"]), blurred)
     rows = torch.rand(1, 4) * 2 - 1
     torch.testing.assert_close(steering("rlpd").chunk(features, rows)[:, :2], rows.view(1, 2, 2))
+
+
+def test_a_residual_alone_is_on_top_of_what_the_base_does_without_noise():
+    steer, state = steering("residual"), torch.randn(1, 3)
+    features = steer.features({"state": state})
+    still = BASE.sample(BASE.features({"state": state}), torch.zeros(1, 4, 2), torch.zeros(1)).clamp(-1, 1)[:, :2]
+    torch.testing.assert_close(steer.chunk(features, torch.zeros(1, 2))[:, :2], still)
+    torch.testing.assert_close(steer.chunk(features, torch.ones(1, 2))[:, :2], (still + 0.1).clamp(-1, 1))
 
 
 def test_a_full_chunk_of_noise_reaches_every_row_on_its_own():
@@ -69,7 +78,8 @@ def test_context_noise_as_an_action_changes_the_chunk_only_where_sigma_lets_it()
 
 @pytest.mark.parametrize("method", ["rfs", "residual", "rlpd"])
 def test_critics_of_methods_with_a_residual_judge_the_rows_that_ran(method):
-    steer, features = steering(method), torch.randn(3)
+    steer = steering(method)
+    features = torch.randn(steer.feature_dim)
     u = torch.zeros(steer.heads.dim)
     ran = np.array([[0.3, -0.2], [9.0, 9.0]], np.float32)  # one row ran, then the episode ended
     judged = steer.judged_of(features, steer.modulation(u), ran, 1).view(2, 2)

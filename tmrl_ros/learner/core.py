@@ -32,7 +32,7 @@ class Learner:
         self.config, self.base = config, base
         self.steering = Steering.of(config, base)
         self.sac = Sac(*self.steering.build(config.sac.critics), config.sac, self.steering.judged)
-        self.replay = Replay(config.sac.capacity, base.feature_dim, self.steering.judged_dim)
+        self.replay = Replay(config.sac.capacity, self.steering.feature_dim, self.steering.judged_dim)
         self.demos = None
         if config.sac.demo_share:
             if demos is None:
@@ -44,7 +44,7 @@ class Learner:
     def add(self, transition) -> None:
         """Store one policy decision (data.assembler.Transition)."""
         t = transition
-        features = self.base.features(self.base.inputs([t.observation, t.next_observation]))
+        features = self.steering.features(self.base.inputs([t.observation, t.next_observation]))
         action = self.steering.judged_of(features[0], t.modulation, t.actions, t.executed)
         self.replay.add(
             t.episode,

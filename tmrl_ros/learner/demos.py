@@ -25,7 +25,7 @@ def demo_replay(steering: Steering, states: np.ndarray, actions: np.ndarray, end
     chunk = actions[np.minimum(wanted, end[:, None] - 1)]
     chunk[wanted >= end[:, None], :-1] = 0.0  # past the end: no motion, the last grip
     last = first + rows >= end
-    features = steering.base.features({"state": torch.as_tensor(states)}).numpy()
+    features = steering.features({"state": torch.as_tensor(states)}).numpy()
     replay = Replay(len(actions), features.shape[1], steering.judged_dim)
     replay.extend(
         episode=np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)),

@@ -15,6 +15,7 @@ from torch import Tensor
 from tmrl_ros.config import SacConfig
 from tmrl_ros.learner.adam import Adam
 from tmrl_ros.policy.actor import Actor, Critic, Draw
+from tmrl_ros.policy.ensemble import Trace
 
 Judged = Callable[[Tensor, Tensor], Tensor]
 
@@ -47,14 +48,14 @@ class Sac:
     def update(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """One critic update and, every `actor_period`-th time, one of actor and temperatures; returns raw metrics."""
         batch = {name: torch.as_tensor(value) for name, value in batch.items()}
-        info = self.critic_gradient(batch)
-        self.optimisers["critic"].step()
-        self.target.theta.lerp_(self.critic.theta, self.config.polyak)
+        info, trace = self.critic_gradient(batch)
         self.updates += 1
         if self.updates % self.config.actor_period == 0:
-            info |= self.actor_gradient(batch)
+            info |= self.actor_gradient(batch, trace)
             self.optimisers["actor"].step()
             self.average.theta.lerp_(self.actor.theta, self.config.actor_average)
+        self.optimisers["critic"].step()
+        self.target.theta.lerp_(self.critic.theta, self.config.polyak)
         return info
 
     def goal(self, batch: dict[str, Tensor]) -> Tensor:
@@ -64,41 +65,41 @@ class Sac:
         `entropy_backup` V also counts the entropy of u'.
         """
         following = batch["next_features"]
-        u, log_prob = self.actor.sample(following, torch.randn(len(following), self.actor.dim))
-        values = self.target(following, self.judged(following, u))
+        draw = self.actor.draw(following)
+        values = self.target(following, self.judged(following, draw.u))
         if self.config.target_critics:
             values = values[torch.randperm(len(values))[: self.config.target_critics]]
         value = values.amin(0)
         if self.config.entropy_backup:
-            value = value - log_prob @ self.by_head @ self.log_temperature.exp()
+            value = value - draw.log_prob() @ self.by_head @ self.log_temperature.exp()
         return batch["reward"] + self.config.discount * batch["bootstrap"] * value
 
-    def critic_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def critic_gradient(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Trace]:
         """Of mean (Q_i(s, a) - goal)^2 over rows and critics, into critic.theta.grad."""
         q, trace = self.critic.trace(torch.cat([batch["features"], batch["action"]], -1))
         error = q - self.goal(batch)[:, None]
         self.critic.pull_back(trace, error * (2 / error.numel()), parameters=True)
-        return {"critic/loss": error.square().mean(), "critic/q": q}
+        return {"critic/loss": error.square().mean(), "critic/q": q}, trace
 
-    def actor_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def actor_gradient(self, batch: dict[str, Tensor], critic: Trace | None = None) -> dict[str, Tensor]:
         """Of E[temperature * log pi - Q], each head with its own temperature, and of the temperatures' loss,
         -log temperature * (log pi + target entropy): into the .grad of both."""
         features = batch["features"]
         out, trace = self.actor.trace(features)
         draw = Draw(out[0], torch.randn(len(features), self.actor.dim))
         temperature = self.log_temperature.exp()
-        g = draw.pull_back(self._ascent(features, draw.u), self.by_head @ temperature / len(features))
+        g = draw.pull_back(self._ascent(features, draw.u, critic), self.by_head @ temperature / len(features))
         self.actor.pull_back(trace, g[None], parameters=True)
         log_prob = draw.log_prob() @ self.by_head
         self.log_temperature.grad = -(log_prob.mean(0) + self.target_entropy)
         return {"actor/entropy": -log_prob.sum(-1), "actor/temperature": temperature}
 
-    def _ascent(self, features: Tensor, u: Tensor) -> Tensor:
+    def _ascent(self, features: Tensor, u: Tensor, like: Trace | None) -> Tensor:
         """Gradient [n, m] of E[-Q(features, judged(features, u))] by u, Q the least or the mean of the ensemble."""
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             action = self.judged(features, u)
-        q, trace = self.critic.trace(torch.cat([features, action.detach()], -1))
+        q, trace = self.critic.trace(torch.cat([features, action.detach()], -1), like)
         if self.config.actor_q == "min":
             g = torch.zeros_like(q).scatter_(0, q.argmin(0, keepdim=True), -1 / len(u))
         else:

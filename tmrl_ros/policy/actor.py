@@ -49,6 +49,8 @@ class Draw:
 class Actor(Ensemble):
     """Tanh-squashed Gaussian over u, given standardised features [n, feature_dim]."""
 
+    exact = False
+
     def __init__(self, feature_dim: int, heads: Heads, width: int, layers: int = 2):
         super().__init__(1, [feature_dim, *[width] * layers, 2 * heads.dim])
         self.heads, self.dim = heads, heads.dim
@@ -65,5 +67,10 @@ class Actor(Ensemble):
 
     def sample(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """u [n, dim] from standard normal `noise` [n, dim], and its log-density per dimension [n, dim]."""
-        draw = Draw(super().forward(features)[0], noise)
+        draw = self.draw(features, noise)
         return draw.u, draw.log_prob()
+
+    def draw(self, features: Tensor, noise: Tensor | None = None) -> Draw:
+        """As `sample`, without the log-density unless it is asked for; by default the noise is drawn."""
+        noise = torch.randn(len(features), self.dim) if noise is None else noise
+        return Draw(super().forward(features)[0], noise)

@@ -109,7 +109,7 @@ class BasePolicy(nn.Module):
         return error.mean(), {"pretrain/loss": error.mean().detach()}
 
     def sample(self, features: Tensor, z: Tensor, sigma: Tensor, context_noise: Tensor | None = None) -> Tensor:
-        """Integrate the flow from `z` [n, horizon, action_dim] under the features smoothed by `sigma` [n].
+        """Integrate the flow from `z` [n, horizon, action_dim] under the features smoothed by `sigma` [n] or [1].
 
         Without `context_noise` [n, context_dim] the context is attenuated only: random context noise at run time acts
         as action noise. Returns actions [n, horizon, action_dim] in action units.
@@ -117,7 +117,7 @@ class BasePolicy(nn.Module):
         context = self.smoothing(features, sigma, context_noise)
         x, steps = z.flatten(1), self.config.euler_steps
         for k in range(steps):
-            tau = torch.full((len(x),), 1.0 - k / steps)
+            tau = torch.full_like(sigma, 1.0 - k / steps)
             x = x - self.net(x, tau, context, sigma) / steps
         chunk = x.view(-1, self.horizon, self.action_dim)
         return chunk * self.action_std + self.action_mean

@@ -69,12 +69,12 @@ class ImageEncoder(Encoder):
     """
 
     def __init__(self, dim: int, width: int):
-        super().__init__(2 * width, dim)
-        half = max(8, width // 2)
+        super().__init__(width, dim)
+        few, many = width // 4, width // 2
         self.convolutions = nn.ModuleList(
-            [nn.Conv2d(3, half, 5, 2, 2), nn.Conv2d(half, width, 3, 2, 1), nn.Conv2d(width, width, 3, 1, 1)]
+            [nn.Conv2d(3, few, 5, 2, 2), nn.Conv2d(few, many, 3, 2, 1), nn.Conv2d(many, many, 3, 1, 1)]
         )
-        self.sharpness = nn.Parameter(torch.zeros(width, 1))
+        self.sharpness = nn.Parameter(torch.zeros(many, 1))
         self.register_buffer("centre", torch.zeros(3))
         self.register_buffer("scale", torch.ones(3))
 

@@ -25,9 +25,11 @@ class Ensemble(nn.Module):
     All weights are one flat parameter: at this size an optimiser's cost is its calls, not its arithmetic. For the same
     reason `trace` and `pull_back` give gradients without autograd, which can be used as well.
 
-    `precision` is that of the matrix products and of what passes between them. The parameter, the statistics and the
-    last layer are float32: a return of -33 in bfloat16 is uncertain by 0.1.
+    `precision` is that of the matrix products and of what passes between them. The parameter and the statistics are
+    float32, and so, if `exact`, is the last layer: a return of -33 in bfloat16 is uncertain by 0.1.
     """
+
+    exact = True
 
     def __init__(self, members: int, dims: list[int]):
         super().__init__()
@@ -48,17 +50,20 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.trace(x)[0]
 
-    def trace(self, x: Tensor) -> tuple[Tensor, Trace]:
-        """The output for `x` [n, in], and what `pull_back` needs."""
+    def trace(self, x: Tensor, like: Trace | None = None) -> tuple[Tensor, Trace]:
+        """The output for `x` [n, in], and what `pull_back` needs; `like` is a trace since which theta is the same."""
         exact = self.parts()
-        parts = exact if self.precision == torch.float32 else self._split(self.theta.to(self.precision))
+        parts = like.parts if like else self._lowered(exact)
         trace = Trace(parts, [x.to(self.precision).expand(self.members, *x.shape)], [])
         for k, unit in enumerate(self.units):
             y = torch.baddbmm(parts[2 * k + 1], trace.inputs[-1], parts[2 * k])
             normed, mean, rstd = torch.native_layer_norm(y, unit[0].shape, *unit, EPS)
             trace.norms.append((y, mean, rstd))
             trace.inputs.append(normed.relu_())
-        return torch.baddbmm(exact[-1], trace.inputs[-1].float(), exact[-2]), trace
+        last = trace.inputs[-1]
+        if self.exact:
+            return torch.baddbmm(exact[-1], last.float(), exact[-2]), trace
+        return torch.baddbmm(parts[-1], last, parts[-2]).float(), trace
 
     def pull_back(
         self, trace: Trace, g: Tensor, parameters: bool = False, inputs: slice | None = None
@@ -68,21 +73,42 @@ class Ensemble(nn.Module):
         `inputs` names the columns; their gradient [n, columns] is the sum over members. Call it without autograd.
         """
         grads = self._kept("grad", self.theta.grad) if parameters else []
+        rough = grads if self.precision == torch.float32 else self._scratch("rough grad")
         for k in reversed(range(len(trace.inputs))):
             h, weight = trace.inputs[k], trace.parts[2 * k]
             g = g.to(h.dtype)
             if parameters:
-                _product(h.mT, g, grads[2 * k])
+                torch.bmm(h.mT, g, out=rough[2 * k])
+                if rough is not grads:
+                    grads[2 * k].copy_(rough[2 * k])
                 torch.sum(g, 1, keepdim=True, dtype=torch.float32, out=grads[2 * k + 1])
             if k:
                 y, mean, rstd = trace.norms[k - 1]
                 g = _relu_backward(torch.bmm(g, weight.mT), h, 0)
                 g = _layer_norm_backward(g, y, y.shape[-1:], mean, rstd, *self.units[k - 1], [True, False, False])[0]
-        return None if inputs is None else torch.bmm(g, trace.parts[0][:, inputs].mT).sum(0, dtype=torch.float32)
+        if inputs is None:
+            return None
+        blocks = [weight[inputs] for weight in trace.parts[0]]  # each contiguous
+        return sum(torch.mm(rows, block.T).float() for rows, block in zip(g, blocks, strict=True))
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split_with_sizes(flat, self.sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def _lowered(self, exact: list[Tensor]) -> list[Tensor]:
+        """The parts in `precision`; without autograd in memory that is used again and again, where pages are mapped."""
+        if self.precision == torch.float32:
+            return exact
+        if torch.is_grad_enabled():
+            return self._split(self.theta.to(self.precision))
+        parts = self._scratch("rough theta")
+        parts[0]._base.copy_(self.theta)
+        return parts
+
+    def _scratch(self, name: str) -> list[Tensor]:
+        if name not in self.views:
+            self.views[name] = self._split(torch.empty_like(self.theta, dtype=self.precision, requires_grad=False))
+        return self.views[name]
 
     def _kept(self, name: str, flat: Tensor) -> list[Tensor]:
         """Views of a tensor that stays where it is, made once: they would cost a tenth of a small network's update."""
@@ -90,11 +116,3 @@ class Ensemble(nn.Module):
         if views is None or views[0].data_ptr() != flat.data_ptr():
             views = self.views[name] = self._split(flat.detach())
         return views
-
-
-def _product(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """out = a b, whatever the precision of a and b."""
-    if a.dtype == out.dtype:
-        torch.bmm(a, b, out=out)
-    else:
-        out.copy_(torch.bmm(a, b))

@@ -27,10 +27,14 @@ class AdaBlock(nn.Module):
         nn.init.zeros_(self.modulate.weight)  # every block starts as the identity
         nn.init.zeros_(self.modulate.bias)
 
-    def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
+    def modulation(self, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shift, scale and gate, each [..., width], of embeddings [..., width]."""
         shift, scale, gate = self.modulate(embedding).chunk(3, -1)
-        normed = F.layer_norm(h, h.shape[-1:]) * (1.0 + scale) + shift
-        return h + gate * self.down(F.silu(self.up(normed)))
+        return shift, 1.0 + scale, gate
+
+    def forward(self, h: Tensor, shift: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
+        normed = torch.addcmul(shift, F.layer_norm(h, h.shape[-1:]), scale)
+        return torch.addcmul(h, gate, self.down(F.silu(self.up(normed))))
 
 
 class VelocityNetwork(nn.Module):
@@ -46,8 +50,30 @@ class VelocityNetwork(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, x: Tensor, tau: Tensor, context: Tensor, sigma: Tensor) -> Tensor:
+        modulations = self._modulations(tau, sigma)
+        return self._velocity(self.enter(torch.cat([x, context], -1)), modulations)
+
+    def integrate(self, x: Tensor, context: Tensor, sigma: Tensor, steps: int) -> Tensor:
+        """x at tau = 0, from `x` [n, chunk_dim] at tau = 1 in Euler steps; `sigma` [n] or [1].
+
+        What does not depend on x is computed once, for all steps together.
+        """
+        of_x, of_context = self.enter.weight.split([x.shape[-1], context.shape[-1]], 1)
+        entered = F.linear(context, of_context, self.enter.bias)
+        tau = 1.0 - torch.arange(steps) / steps
+        modulations = self._modulations(tau.repeat_interleave(len(sigma)), sigma.repeat(steps))
+        by_step = [[part.view(steps, len(sigma), -1).unbind() for part in block] for block in modulations]
+        for k in range(steps):
+            velocity = self._velocity(entered + F.linear(x, of_x), [[part[k] for part in block] for block in by_step])
+            x = torch.sub(x, velocity, alpha=1.0 / steps)
+        return x
+
+    def _modulations(self, tau: Tensor, sigma: Tensor) -> list[tuple[Tensor, ...]]:
+        """What the embedding of (tau, sigma), each [n], tells each block."""
         embedding = self.embed(torch.cat([sinusoid(tau), sinusoid(sigma)], -1))
-        h = self.enter(torch.cat([x, context], -1))
-        for block in self.blocks:
-            h = block(h, embedding)
+        return [block.modulation(embedding) for block in self.blocks]
+
+    def _velocity(self, h: Tensor, modulations: list) -> Tensor:
+        for block, modulation in zip(self.blocks, modulations, strict=True):
+            h = block(h, *modulation)
         return self.leave(F.layer_norm(h, h.shape[-1:]))

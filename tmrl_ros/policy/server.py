@@ -45,7 +45,7 @@ class PolicyServer:
     @torch.no_grad()
     def decide(self, request: DecisionRequest, observation: Observation) -> ActionChunk:
         """The chunk for `request`; raises ActionError if the base or the actor produced something not finite."""
-        features = self.base.features(self.base.inputs([observation]))
+        features = self.steering.features(self.base.inputs([observation]))
         actions, modulation = self._act(features, request)
         if not torch.isfinite(actions).all():
             raise ActionError(

@@ -7,6 +7,8 @@ Critics of methods with a residual judge the rows that run: those that saw the r
 (RFS, arXiv 2602.01789).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,12 +26,29 @@ class Steering:
     def __init__(self, config: ActorConfig, base: BasePolicy, execution_horizon: int):
         self.config, self.base, self.rows = config, base, execution_horizon
         self.heads = make_heads(config, base.action_dim, base.horizon, execution_horizon, base.context_dim)
-        self.judges_action = not {"residual", "action"}.isdisjoint(self.heads.names())
+        names = set(self.heads.names())
+        self.judges_action = not names.isdisjoint({"residual", "action"})
+        self.sees_base = names == {"residual"}  # the base draws nothing, so what it would do can be seen
 
     @classmethod
     def of(cls, config: SteeringConfig, base: BasePolicy) -> "Steering":
         """The steering of a policy or a learner node."""
         return cls(config.steering, base, config.timing.execution_horizon)
+
+    @property
+    def feature_dim(self) -> int:
+        """Size of what actor and critics see."""
+        return self.base.feature_dim + self.sees_base * self.rows * self.base.action_dim
+
+    @torch.no_grad()
+    def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """What actor and critics see [n, feature_dim], of what `base.features` takes."""
+        features = self.base.features(inputs)
+        if not self.sees_base:
+            return features
+        n, horizon, dim = len(features), self.base.horizon, self.base.action_dim
+        rows = self.base.sample(features, torch.zeros(n, horizon, dim), torch.zeros(1))[:, : self.rows]
+        return torch.cat([features, rows.clamp(-1.0, 1.0).flatten(1)], -1)
 
     @property
     def judged_dim(self) -> int:
@@ -39,25 +58,25 @@ class Steering:
     def build(self, critics: int) -> tuple[Actor, Critic]:
         """Untrained networks."""
         width = self.config.width
-        actor = Actor(self.base.feature_dim, self.heads, width)
-        return actor, Critic(critics, self.base.feature_dim, self.judged_dim, width)
+        actor = Actor(self.feature_dim, self.heads, width)
+        return actor, Critic(critics, self.feature_dim, self.judged_dim, width)
 
     def chunk(self, features: Tensor, u: Tensor) -> Tensor:
         """Actions [n, horizon, action_dim] in [-1, 1], differentiable in u [n, m]."""
         values, n, base = self.heads.values(u), len(u), self.base
         if "action" in values:
             rows = values["action"].view(n, self.rows, base.action_dim)
-            rest = torch.zeros(n, base.horizon - self.rows, base.action_dim)  # never runs
-            return torch.cat([rows, rest], 1)
-        z = values.get("z", torch.zeros(n, base.action_dim)).view(n, -1, base.action_dim)
-        sigma = values["sigma"][:, 0] if "sigma" in values else torch.full((n,), float(self.config.sigma_start))
-        z = z.expand(n, base.horizon, base.action_dim)
-        actions = base.sample(features, z, sigma, values.get("context_noise")).clamp(-1.0, 1.0)
+        elif self.sees_base:
+            rows = features[:, base.feature_dim :].view(n, self.rows, base.action_dim)
+        else:
+            z = values["z"].view(n, -1, base.action_dim).expand(n, base.horizon, base.action_dim)
+            sigma = values["sigma"][:, 0] if "sigma" in values else torch.full((1,), float(self.config.sigma_start))
+            rows = base.sample(features, z, sigma, values.get("context_noise")).clamp(-1.0, 1.0)
         if "residual" in values:
-            residual = values["residual"].view(n, -1, base.action_dim).expand(n, self.rows, base.action_dim)
-            steered = (actions[:, : self.rows] + residual).clamp(-1.0, 1.0)
-            actions = torch.cat([steered, actions[:, self.rows :]], 1)
-        return actions
+            residual = values["residual"].view(n, -1, base.action_dim)
+            rows = (rows[:, : self.rows] + residual).clamp(-1.0, 1.0)
+        rest = torch.zeros(n, base.horizon - rows.shape[1], base.action_dim)  # never runs
+        return torch.cat([rows, rest], 1)
 
     def judged(self, features: Tensor, u: Tensor) -> Tensor:
         """What critics see [n, judged_dim] if the actor chooses u: u itself, or the rows that would run."""
@@ -120,7 +139,7 @@ class Steering:
 
     @torch.no_grad()
     def choose(self, actor: Actor, critic: Critic, features: Tensor, greedy: bool, noise: Tensor) -> Tensor:
-        """One u [m] for `features` [1, d], the best by Q of some: samples when exploring, the mean and samples if greedy.
+        """One u [m] for `features` [1, d], the best by Q: of samples when exploring, of mean and samples if greedy.
 
         `noise` [n, m] is standard normal. Others rank actions by Q; here the candidates are (z, sigma).
         """
