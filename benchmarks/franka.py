@@ -43,8 +43,8 @@ def knock(x_m: float, y_m: float) -> dict[str, Any]:
 
 
 SCENES = {
-    "knock_5": Scene("pick_cube", knock(-0.0354, 0.0354), 40, "camera 5 cm off along (-1, 1)"),
-    "knock_y": Scene("pick_cube", knock(0.0, -0.05), 40, "camera 5 cm off along (0, -1)"),
+    "knock_5": Scene("pick_cube", knock(-0.0354, 0.0354), 30, "camera 5 cm off along (-1, 1)"),
+    "knock_y": Scene("pick_cube", knock(0.0, -0.05), 30, "camera 5 cm off along (0, -1)"),
     "knock_3": Scene("pick_cube", knock(-0.0212, 0.0212), 20, "camera 3 cm off along (-1, 1)"),
     "push": Scene("push_cube", knock(-0.0354, 0.0354), 20, "push_cube, camera 5 cm off along (-1, 1)"),
 }
@@ -61,6 +61,7 @@ class Variant:
 
 VARIANTS = {
     "tmrl": Variant(),
+    "tmrl, coherent": Variant(modulation={"coherence": 0.5}),  # exploration that keeps to one answer within an episode
     "dsrl": Variant("dsrl"),
     "rlpd": Variant("rlpd"),
     "residual": Variant("residual"),
