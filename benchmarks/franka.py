@@ -12,15 +12,19 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
-from tmrl_ros.config import METHODS
+from tmrl_ros.config import METHODS, LearnerConfig, validate
+from tmrl_ros.data import store
+from tmrl_ros.learner import offline as learning
+from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.session import compare, graph, phases, pretrain, runlog, summary
 from tmrl_ros.session.phases import Job
 from tmrl_ros.session.plots import plot_success
@@ -57,6 +61,7 @@ class Variant:
     method: str = "tmrl"
     modulation: dict[str, Any] = field(default_factory=dict)
     sac: dict[str, Any] = field(default_factory=dict)
+    corrections: int = 0  # learn offline from so many episodes of a person's at deployment, instead of online
 
 
 VARIANTS = {
@@ -66,6 +71,7 @@ VARIANTS = {
     "rlpd": Variant("rlpd"),
     "residual": Variant("residual"),
     "rfs": Variant("rfs"),
+    "rfs, 50 corrections": Variant("rfs", {"residual_max": 1.0, "residual_chunk": True}, corrections=50),
     **{
         f"csp, sigma {sigma:g}": Variant(modulation={"heads": "z", "sigma_start": sigma})
         for sigma in (0, 0.1, 0.2, 0.3)
@@ -111,10 +117,14 @@ def run(scene_name: str, scene: Scene, variant_name: str, seed: int, episodes: i
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(base_folder(scene.task, seed) / source)
     start_s = time.monotonic()
-    phases.finetune(job, folder)
+    if variant.corrections:
+        learn_from_corrections(replace(job, demos=variant.corrections), folder, steering)
+    else:
+        phases.finetune(job, folder)
     wall_s = {"finetune": time.monotonic() - start_s}
     phases.evaluate_final(job, folder)
-    training, final = (runlog.episode_events(folder, phase) for phase in ("finetune", "final"))
+    phase = "correct" if variant.corrections else "finetune"  # the robot's time
+    training, final = runlog.episode_events(folder, phase), runlog.episode_events(folder, "final")
     about = {"task": scene.task, "method": variant.method, "seed": seed, "demos": DEMOS, "updates": 0}
     result = summary.summarise(
         **about,
@@ -125,8 +135,23 @@ def run(scene_name: str, scene: Scene, variant_name: str, seed: int, episodes: i
         revision=summary.git_revision(Path(__file__).parent),
     )
     result |= {"label": variant_name, "scene": scene_name}
+    if variant.corrections:  # the person succeeds from the start; the policy is there when it has learned from them
+        reached = {
+            s: result["robot_minutes"] if result["final_success"]["value"] >= s / 100 else None for s in (80, 95)
+        }
+        result |= {f"robot_minutes_to_{s}": minutes for s, minutes in reached.items()}
     summary.write(folder, result)
     return result
+
+
+def learn_from_corrections(job: Job, folder: Path, steering: dict[str, Any]) -> None:
+    """RFS as it is used on robots: a person's episodes at deployment, then TD3+BC."""
+    phases.correct(job, folder)
+    config = validate(LearnerConfig, {"method": job.method, "seed": job.seed, **steering})
+    base, demos = BasePolicy.load(folder / "base_policy"), store.read_arrays(str(folder / "corrections.zarr"))
+    actor = folder / "finetune/checkpoints/actor"
+    shutil.rmtree(actor, ignore_errors=True)
+    learning.from_actions(config, base, demos, actor, lambda *_: None)
 
 
 def main() -> None:

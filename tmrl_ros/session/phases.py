@@ -45,24 +45,33 @@ class Job:
 
 
 def collect(job: Job, run_dir: Path) -> None:
-    """Demonstrations by the scripted teleoperator, on the same path as a person's, from the bag into the store."""
-    shown = replace(job, bias_cm=0.0, overrides={})  # demonstrations come from before whatever went wrong
-    heard = run_session(shown, run_dir, "collect", "collect", episodes=job.demos, start_stream=DEMO_STREAM)
+    """Demonstrations by the scripted teleoperator, on the same path as a person's, from the bag into demos.zarr."""
+    before = replace(job, bias_cm=0.0, overrides={})  # whatever goes wrong at deployment
+    _collect(before, run_dir, "collect", run_dir / "demos.zarr", "true", DEMO_STREAM)
+
+
+def correct(job: Job, run_dir: Path) -> None:
+    """The same at deployment, into corrections.zarr: a person sees the scene, the policy what its camera tells it."""
+    _collect(job, run_dir, "correct", run_dir / "corrections.zarr", "deployed", TRAIN_STREAM)
+
+
+def _collect(job: Job, run_dir: Path, phase: str, path: Path, calibration: str, start_stream: int) -> None:
+    heard = run_session(job, run_dir, phase, "collect", episodes=job.demos, start_stream=start_stream)
     kept, dropped = demonstrations(heard, Timing().execution_horizon)
     if len(kept) < job.demos:
         raise DataError(
-            f"{len(kept)} of {job.demos} demonstrations are whole ({dict(dropped)}); see {run_dir / 'collect/logs'}"
+            f"{len(kept)} of {job.demos} demonstrations are whole ({dict(dropped)}); see {run_dir / phase / 'logs'}"
         )
     meta = store.StoreMeta(
         task=job.task,
         seed=job.seed,
-        calibration="true",
+        calibration=calibration,
         state_names=STATE_NAMES,
         action_names=ACTION_NAMES,
         action_hz=Timing().action_hz,
     )
-    shutil.rmtree(run_dir / "demos.zarr", ignore_errors=True)
-    store.write(run_dir / "demos.zarr", store.collect([(episode.states, episode.actions) for episode in kept], meta))
+    shutil.rmtree(path, ignore_errors=True)
+    store.write(path, store.collect([(episode.states, episode.actions) for episode in kept], meta))
 
 
 def pretrain_base(job: Job, run_dir: Path) -> None:
