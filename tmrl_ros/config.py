@@ -341,7 +341,7 @@ class OfflineConfig(Model):
     """TD3+BC (arXiv 2106.06860) on stored actions; batch, rates and discount are those of SacConfig."""
 
     updates: int = Field(5000, ge=1)
-    alpha: float = Field(2.5, ge=0, description="weight of the critics against imitation; 0 imitates alone")
+    alpha: float = Field(0.1, ge=0, description="weight of the critics against imitation; 0 imitates alone")
     target_noise: float = Field(0.2, ge=0, le=1, description="standard deviation on the target's u")
     target_noise_max: float = Field(0.5, ge=0, le=1)
 

@@ -38,7 +38,7 @@ class Modulation:
     z: np.ndarray  # float32 [action_dim] (repeated over the chunk) or [action_horizon * action_dim]
     sigma: float = 0.0
     context_noise: np.ndarray = field(default_factory=lambda: EMPTY)  # float32 [context_dim] or empty
-    residual: np.ndarray = field(default_factory=lambda: EMPTY)  # float32 [action_horizon * action_dim] or empty
+    residual: np.ndarray = field(default_factory=lambda: EMPTY)  # float32 [action_dim], [rows * action_dim] or empty
 
 
 @dataclass(frozen=True, slots=True)

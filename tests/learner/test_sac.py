@@ -4,6 +4,7 @@ import torch
 
 from tmrl_ros.config import ActorConfig, SacConfig
 from tmrl_ros.learner.sac import Sac
+from tmrl_ros.policy import ensemble
 from tmrl_ros.policy.actor import Actor, Critic
 from tmrl_ros.policy.heads import make_heads
 
@@ -89,7 +90,9 @@ def gradients(sac: Sac, judged) -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("actor_q", ["min", "mean"])
 @pytest.mark.parametrize("judged", [lambda features, u: u, lambda features, u: features * u.sin()])
-def test_gradients_are_those_of_the_losses(actor_q, judged):
+@pytest.mark.parametrize("large", [10, 10**9])
+def test_gradients_are_those_of_the_losses(actor_q, judged, large, monkeypatch):
+    monkeypatch.setattr(ensemble, "LARGE", large)
     sac = make(actor_q=actor_q, entropy_backup=True)
     sac.judged = judged
     expected = gradients(sac, judged)

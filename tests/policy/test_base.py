@@ -139,6 +139,16 @@ def test_an_observation_that_lacks_what_the_policy_needs_is_refused_by_name(bad,
     assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
+def test_features_of_less_than_the_policy_needs_are_refused_by_name():
+    base = seeing()
+    inputs = base.inputs([observation()])
+    del inputs["cloud"]
+    with pytest.raises(DataError, match="'cloud', but is given state, front"):
+        base.features(inputs)
+    with pytest.raises(DataError, match="'state': 3"):
+        pretrain({"state": np.zeros((3, 1), np.float32)}, np.zeros((4, 2, 1), np.float32), SMALL, seed=0)
+
+
 @pytest.mark.parametrize("smooth", ["all", "cloud front", "object front"])
 def test_gradients_of_the_loss_reach_every_encoder_whatever_is_smoothed(smooth):
     base = seeing(smooth=smooth, clean_share=0.0)

@@ -48,7 +48,7 @@ def test_a_csp_base_is_precise_at_zero_and_covers_the_marginal_at_one(inputs, sm
     held_out = {name: values[:48] for name, values in others.items()}
     features = base.features({name: torch.as_tensor(values) for name, values in held_out.items()})
     error = base.sample(features, torch.randn(48, 2, 1), torch.zeros(48)) - torch.as_tensor(truth[:48])
-    assert error.square().mean().sqrt() < 0.2  # of 0.58 for whoever cannot see the goal
+    assert error.square().mean().sqrt() < 0.3  # of 0.58 for whoever cannot see the goal
     coverage = measure_dial(base, held_out, chunks)["coverage"]
     assert coverage[0] < 0.35 and coverage[0] < coverage[5] < coverage[-1] and coverage[-1] > 0.7
 

@@ -16,7 +16,7 @@ from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.steering import Steering
 
-LEARNER_FORMAT = "tmrl_learner/2"
+LEARNER_FORMAT = "tmrl_learner/3"
 FREE = {"base", "checkpoint", "demos", "offline"}  # settings that may differ where a session is resumed
 Demos = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -96,7 +96,8 @@ class Learner:
 
     def save(self, folder: Path) -> None:
         """Write everything needed to continue bit for bit on the same machine."""
-        tensors = _flatten(self._modules())
+        modules = self._modules()
+        tensors = {f"{name}.{key}": v for name, module in modules.items() for key, v in module.state_dict().items()}
         tensors |= {f"replay.{name}": torch.as_tensor(value) for name, value in self.replay.state().items()}
         tensors |= {"log_temperature": self.sac.log_temperature.detach(), "torch_rng": torch.get_rng_state()}
         meta = {
@@ -120,9 +121,7 @@ class Learner:
             )
         for name, module in self._modules().items():
             prefix = f"{name}."
-            module.load_state_dict(
-                _unflatten(module, {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)})
-            )
+            module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
         self.replay.restore(
             {k.removeprefix("replay."): v.numpy() for k, v in tensors.items() if k.startswith("replay.")}
         )
@@ -135,24 +134,3 @@ class Learner:
         sac = self.sac
         networks = {"actor": sac.actor, "average": sac.average, "critic": sac.critic, "target": sac.target}
         return {**networks, **{f"adam_{k}": v for k, v in sac.optimisers.items()}}
-
-
-def _flatten(modules: dict) -> dict[str, torch.Tensor]:
-    """Tensors of modules and optimisers under dotted names; an optimiser's state becomes <parameter index>.<entry>."""
-    flat = {}
-    for name, module in modules.items():
-        state = module.state_dict()
-        if isinstance(module, torch.optim.Optimizer):
-            state = {f"{i}.{key}": value for i, entry in state["state"].items() for key, value in entry.items()}
-        flat |= {f"{name}.{key}": value for key, value in state.items()}
-    return flat
-
-
-def _unflatten(module, tensors: dict[str, torch.Tensor]) -> dict:
-    if not isinstance(module, torch.optim.Optimizer):
-        return tensors
-    state = {}
-    for key, value in tensors.items():
-        index, entry = key.split(".", 1)
-        state.setdefault(int(index), {})[entry] = value
-    return {"state": state, "param_groups": module.state_dict()["param_groups"]}

@@ -100,9 +100,15 @@ class Sac:
             u = u.detach().requires_grad_()
             action = self.judged(features, u)
         q, trace = self.critic.trace(torch.cat([features, action.detach()], -1), like)
-        if self.config.actor_q == "min":
-            g = torch.zeros_like(q).scatter_(0, q.argmin(0, keepdim=True), -1 / len(u))
-        else:
-            g = torch.full_like(q, -1 / q[..., 0].numel())
-        g = self.critic.pull_back(trace, g, inputs=slice(features.shape[-1], None))
+        rate, inputs = -1 / len(u), slice(features.shape[-1], None)
+        if self.config.actor_q == "mean":
+            g = self.critic.pull_back(trace, torch.full_like(q, rate / len(q)), inputs=inputs)
+        elif not self.critic.large:
+            g = torch.zeros_like(q).scatter_(0, q.argmin(0, keepdim=True), rate)
+            g = self.critic.pull_back(trace, g, inputs=inputs)
+        else:  # the same, of each critic only for the rows where it is the least
+            least, g = q[..., 0].argmin(0), torch.empty_like(action)
+            for k in least.unique().tolist():
+                rows = (least == k).nonzero()[:, 0]
+                g[rows] = self.critic.pull_back(trace.of(k, rows), torch.full((1, len(rows), 1), rate), inputs=inputs)
         return g if action is u else torch.autograd.grad(action, u, g)[0]

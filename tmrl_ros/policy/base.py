@@ -17,7 +17,7 @@ from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.context import Context
 from tmrl_ros.policy.encoders import make_encoder
 from tmrl_ros.policy.flow import VelocityNetwork
-from tmrl_ros.policy.inputs import Shapes, gather
+from tmrl_ros.policy.inputs import Shapes, gather, need
 from tmrl_ros.types import Observation
 
 FORMAT = "tmrl_base_policy/1"
@@ -84,6 +84,7 @@ class BasePolicy(nn.Module):
 
         The state is clipped, so that a far outlier cannot saturate what comes after.
         """
+        need(self.shapes, inputs)
         parts = [encoder(inputs[name]) for name, encoder in zip(self.encoded, self.encoders, strict=True)]
         if self.state_dim:
             state = ((inputs["state"] - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
@@ -115,10 +116,7 @@ class BasePolicy(nn.Module):
         as action noise. Returns actions [n, horizon, action_dim] in action units.
         """
         context = self.smoothing(features, sigma, context_noise)
-        x, steps = z.flatten(1), self.config.euler_steps
-        for k in range(steps):
-            tau = torch.full_like(sigma, 1.0 - k / steps)
-            x = x - self.net(x, tau, context, sigma) / steps
+        x = self.net.integrate(z.flatten(1), context, sigma, self.config.euler_steps)
         chunk = x.view(-1, self.horizon, self.action_dim)
         return chunk * self.action_std + self.action_mean
 

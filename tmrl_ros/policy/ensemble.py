@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 EPS = 1e-5
+LARGE = 2_000_000  # weights from which the arithmetic costs more than the calls
 _layer_norm_backward = torch.ops.aten.native_layer_norm_backward
 _relu_backward = torch.ops.aten.threshold_backward
 
@@ -17,6 +18,12 @@ class Trace(NamedTuple):
     parts: list[Tensor]  # weights and biases as they were used
     inputs: list[Tensor]  # of each layer [members, n, in]
     norms: list[tuple[Tensor, Tensor, Tensor]]  # of each hidden layer: what was normalised, its mean, 1 / its std
+
+    def of(self, member: int, rows: Tensor) -> "Trace":
+        """What one member did with some rows, as the trace of an ensemble of one."""
+        one = slice(member, member + 1)
+        norms = [(y[one, rows], mean[one, rows], rstd[one, rows]) for y, mean, rstd in self.norms]
+        return Trace([part[one] for part in self.parts], [h[one, rows] for h in self.inputs], norms)
 
 
 class Ensemble(nn.Module):
@@ -56,7 +63,7 @@ class Ensemble(nn.Module):
         parts = like.parts if like else self._lowered(exact)
         trace = Trace(parts, [x.to(self.precision).expand(self.members, *x.shape)], [])
         for k, unit in enumerate(self.units):
-            y = torch.baddbmm(parts[2 * k + 1], trace.inputs[-1], parts[2 * k])
+            y = self._affine(trace.inputs[-1], parts[2 * k], parts[2 * k + 1])
             normed, mean, rstd = torch.native_layer_norm(y, unit[0].shape, *unit, EPS)
             trace.norms.append((y, mean, rstd))
             trace.inputs.append(normed.relu_())
@@ -72,24 +79,36 @@ class Ensemble(nn.Module):
 
         `inputs` names the columns; their gradient [n, columns] is the sum over members. Call it without autograd.
         """
-        grads = self._kept("grad", self.theta.grad) if parameters else []
-        rough = grads if self.precision == torch.float32 else self._scratch("rough grad")
+        grads = self._gradient_parts() if parameters else []
         for k in reversed(range(len(trace.inputs))):
             h, weight = trace.inputs[k], trace.parts[2 * k]
             g = g.to(h.dtype)
             if parameters:
-                torch.bmm(h.mT, g, out=rough[2 * k])
-                if rough is not grads:
-                    grads[2 * k].copy_(rough[2 * k])
-                torch.sum(g, 1, keepdim=True, dtype=torch.float32, out=grads[2 * k + 1])
+                torch.bmm(h.mT, g, out=grads[2 * k])
+                torch.sum(g, 1, keepdim=True, out=grads[2 * k + 1])
             if k:
                 y, mean, rstd = trace.norms[k - 1]
                 g = _relu_backward(torch.bmm(g, weight.mT), h, 0)
                 g = _layer_norm_backward(g, y, y.shape[-1:], mean, rstd, *self.units[k - 1], [True, False, False])[0]
+        if parameters and self.precision != torch.float32:
+            self.theta.grad.copy_(grads[0]._base)
         if inputs is None:
             return None
         blocks = [weight[inputs] for weight in trace.parts[0]]  # each contiguous
         return sum(torch.mm(rows, block.T).float() for rows, block in zip(g, blocks, strict=True))
+
+    @property
+    def large(self) -> bool:
+        return len(self.theta) > LARGE
+
+    def _affine(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """h weight + bias of each member: in one call, or, where calls cost less than that loses, one by one."""
+        if not self.large or torch.is_grad_enabled():
+            return torch.baddbmm(bias, h, weight)
+        y = h.new_empty(*h.shape[:2], weight.shape[-1])
+        for k in range(self.members):
+            torch.mm(h[k], weight[k], out=y[k])
+        return y.add_(bias)
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split_with_sizes(flat, self.sizes)
@@ -104,6 +123,10 @@ class Ensemble(nn.Module):
         parts = self._scratch("rough theta")
         parts[0]._base.copy_(self.theta)
         return parts
+
+    def _gradient_parts(self) -> list[Tensor]:
+        """Where the gradient by theta is written first."""
+        return self._kept("grad", self.theta.grad) if self.precision == torch.float32 else self._scratch("rough grad")
 
     def _scratch(self, name: str) -> list[Tensor]:
         if name not in self.views:

@@ -1,6 +1,6 @@
 """What a policy is fed, by name: "state", "cloud", and the name of each image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,9 +23,18 @@ def gather(observations: Sequence[Observation], shapes: Shapes) -> dict[str, np.
     """
     seen = [offered(observation) for observation in observations]
     for arrays in seen:
+        need(shapes, arrays)
         for name, shape in shapes.items():
-            _check(name, arrays, shape)
+            _check(name, arrays[name], shape)
     return {name: np.stack([arrays[name] for arrays in seen]).astype(kind(shapes[name])) for name in shapes}
+
+
+def need(names: Iterable[str], given: Collection[str]) -> None:
+    """Raises DataError if one of `names` is not among those `given`."""
+    for name in names:
+        if name not in given:
+            there = ", ".join(given) or "nothing"
+            raise DataError(f"the policy needs {name!r}, but is given {there}; publish it, or pre-train without it")
 
 
 def kind(shape: tuple[int, ...]) -> type:
@@ -33,12 +42,7 @@ def kind(shape: tuple[int, ...]) -> type:
     return np.uint8 if len(shape) == 3 else np.float32
 
 
-def _check(name: str, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> None:
-    if name not in arrays:
-        raise DataError(
-            f"the policy needs {name!r}, the observation has {', '.join(arrays)}; publish it, or pre-train without it"
-        )
-    array = arrays[name]
+def _check(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
     if array.shape != shape or (len(shape) == 3 and array.dtype != np.uint8):
         wanted = f"uint8 {list(shape)}" if len(shape) == 3 else list(shape)
         raise DataError(

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from tmrl_ros.config import BaseConfig
+from tmrl_ros.errors import DataError
 from tmrl_ros.policy.base import BasePolicy
 
 EMA_DECAY = 0.999  # averaged weights sample visibly smoother chunks than the last iterate
@@ -23,6 +24,8 @@ def pretrain(
 
     Its inputs are those given, each [n, ...]: "state" and "cloud" float32, images uint8 by name. Encoders train too.
     """
+    if rows := {name: len(values) for name, values in inputs.items() if len(values) != len(chunks)}:
+        raise DataError(f"{len(chunks)} chunks, but {rows} rows of inputs; each chunk needs its observation")
     torch.manual_seed(seed)
     shapes = {name: values.shape[1:] for name, values in inputs.items()}
     (state_dim,) = shapes.pop("state", (0,))

@@ -1,0 +1,393 @@
+"""Updates a second, beside a plain re-statement of the reference's update, in the same run.
+
+    python benchmarks/updates.py [--quick] [--seeds 3]
+
+One update is one of the critics and their targets and one of actor and temperatures, one thread. The two loops take
+turns for a few updates each, so that both meet the same machine; ratios are of medians. Also measured: the share that
+we reach of the machine's best rate of large matrix products, how the cost grows, and whether bfloat16 learns what
+float32 learns, on a small control problem. Writes benchmarks/results/updates.{md,json,png} (with --quick nothing). The
+last line is {"ratio_robot", "ratio_small", "ceiling_share"}.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tmrl_ros.config import SacConfig
+from tmrl_ros.learner.sac import Sac
+from tmrl_ros.policy.actor import Actor, Critic
+from tmrl_ros.policy.heads import Head, Heads
+
+RESULTS = Path(__file__).parent / "results"
+Batch = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of one learning problem; the action is z, sigma and a context noise."""
+
+    observation: int
+    z: int
+    context: int
+    width: int
+    critics: int = 5
+    batch: int = 256
+
+    @property
+    def action(self) -> int:
+        return self.z + 1 + self.context
+
+    def products(self) -> float:
+        """FLOPs of the matrix products that one update of ours needs."""
+        critic = self.critics * ((self.observation + self.action) * self.width + 2 * self.width**2 + self.width)
+        inner = self.critics * (2 * self.width**2 + self.width)
+        actor = self.observation * self.width + 3 * self.width**2 + 2 * self.action * self.width
+        passes = {
+            "next action": actor, "target": critic, "critics": critic, "their weights": critic, "their layers": inner,
+            "action": actor, "judged": critic, "back": inner + self.critics * self.action * self.width,
+            "actor's weights": actor, "its layers": actor - self.observation * self.width,
+        }  # fmt: skip
+        return 2.0 * self.batch * sum(passes.values())
+
+
+ROBOT = Size(observation=1544, z=32, context=2048, width=512)
+SMALL = Size(observation=4, z=2, context=4, width=256)
+
+
+class Reference:
+    """What the reference does, told in few words: a critic at a time, Mish, a sinusoid of sigma, an Adam a temperature.
+
+    Float32, autograd, torch's default Adam; every target moves with every update; its own logging is left out.
+    """
+
+    def __init__(self, size: Size, discount: float = 0.99, polyak: float = 0.005, learning_rate: float = 1e-3):
+        self.discount, self.polyak, self.dims = discount, polyak, (size.z, 1, size.context)
+        width = size.width
+        dims = [size.observation, width, width, width, width]
+        layers = [layer for pair in itertools.pairwise(dims) for layer in (nn.Linear(*pair), nn.Mish())]
+        self.trunk = nn.Sequential(*layers[:-1])
+        self.means, self.spreads = (nn.ModuleList(nn.Linear(width, n) for n in self.dims) for _ in range(2))
+        self.critics, self.targets = (nn.ModuleList(self._critic(size) for _ in range(size.critics)) for _ in range(2))
+        self.targets.load_state_dict(self.critics.state_dict())
+        self.log_temperatures = [nn.Parameter(torch.zeros(1)) for _ in self.dims]
+        actor = [*self.trunk.parameters(), *self.means.parameters(), *self.spreads.parameters()]
+        groups = {"critics": list(self.critics.parameters()), "actor": actor}
+        groups |= {k: [parameter] for k, parameter in enumerate(self.log_temperatures)}
+        self.adams = {name: torch.optim.Adam(group, lr=learning_rate) for name, group in groups.items()}
+        self.frequencies = torch.exp(-math.log(10000.0) * torch.arange(32) / 31)
+
+    @staticmethod
+    def _critic(size: Size) -> nn.Module:
+        dims = [size.observation + size.z + 64 + size.context, size.width, size.width, size.width]
+        layers = [
+            layer
+            for fan_in, out in itertools.pairwise(dims)
+            for layer in (nn.Linear(fan_in, out), nn.LayerNorm(out), nn.Mish())
+        ]
+        return nn.Sequential(*layers, nn.Linear(size.width, 1))
+
+    def act(self, observation: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Heads of the action, each [n, dim], and their log-densities [n, 1]."""
+        h = self.trunk(observation)
+        heads, log_probs = [], []
+        for mean, spread in zip(self.means, self.spreads, strict=True):
+            log_std = -5.0 + 3.5 * (spread(h).tanh() + 1)
+            normal = torch.distributions.Normal(mean(h), log_std.exp())
+            raw = normal.rsample()
+            squashed = raw.tanh()
+            density = normal.log_prob(raw) - torch.log(1 - squashed.pow(2) + 1e-6)
+            heads.append(squashed)
+            log_probs.append(density.sum(1, keepdim=True))
+        return heads, log_probs
+
+    def judge(self, critics: nn.ModuleList, observation: Tensor, heads: list[Tensor]) -> Tensor:
+        """Q [critics, n, 1]."""
+        rows = []
+        for critic in critics:
+            z, sigma, context = heads
+            angles = 100 * (sigma + 1) / 2 * self.frequencies
+            rows.append(critic(torch.cat([observation, z, angles.sin(), angles.cos(), context], -1)))
+        return torch.stack(rows)
+
+    def update(self, batch: Batch) -> None:
+        rows = {name: torch.as_tensor(value) for name, value in batch.items()}
+        with torch.no_grad():
+            heads, _ = self.act(rows["next_features"])
+            value = self.judge(self.targets, rows["next_features"], heads).min(0).values
+            goal = rows["reward"][:, None] + self.discount * rows["bootstrap"][:, None] * value
+        q = self.judge(self.critics, rows["features"], list(rows["action"].split(self.dims, -1)))
+        self._descend("critics", nn.functional.mse_loss(q, goal.expand_as(q)))
+        with torch.no_grad():
+            for network, target in zip(self.critics.parameters(), self.targets.parameters(), strict=True):
+                target.copy_((1 - self.polyak) * target + self.polyak * network)
+        heads, log_probs = self.act(rows["features"])
+        q = self.judge(self.critics, rows["features"], heads).min(0).values
+        entropies = [t.detach().exp() * log_prob for t, log_prob in zip(self.log_temperatures, log_probs, strict=True)]
+        self._descend("actor", (sum(entropies) - q).mean())
+        for k, (log_temperature, dim) in enumerate(zip(self.log_temperatures, self.dims, strict=True)):
+            self._descend(k, -(log_temperature * (log_probs[k] - dim).detach()).mean())
+
+    def _descend(self, name: str | int, loss: Tensor) -> None:
+        self.adams[name].zero_grad()
+        loss.backward()
+        self.adams[name].step()
+
+
+def ours(size: Size, precision: str, **settings) -> Sac:
+    """The learner of this package at the same size: as many layers and critics, all three heads."""
+    heads = Heads([
+        Head("z", size.z, -1, 1, 0), Head("sigma", 1, 0, 1, 0.5), Head("context_noise", size.context, -1, 1, 0),
+    ])  # fmt: skip
+    settings = {"discount": 0.99, "polyak": 0.005, "actor_period": 1, "target_entropy": -1.0} | settings
+    config = SacConfig(critics=size.critics, batch=size.batch, precision=precision, **settings)
+    actor = Actor(size.observation, heads, size.width, layers=4)
+    critic = Critic(size.critics, size.observation, size.action, size.width, layers=3)
+    return Sac(actor, critic, config)
+
+
+def random_batch(size: Size, rng: np.random.Generator) -> Batch:
+    n = size.batch
+    rows = {
+        "features": rng.normal(size=(n, size.observation)), "next_features": rng.normal(size=(n, size.observation)),
+        "action": rng.uniform(-1, 1, (n, size.action)), "reward": -np.ones(n), "bootstrap": np.ones(n),
+    }  # fmt: skip
+    return {name: value.astype(np.float32) for name, value in rows.items()}
+
+
+def ceiling() -> dict[str, float]:
+    """GFLOP/s of one large matrix product, by precision."""
+    rates = {}
+    for precision in ("float32", "bfloat16"):
+        a, b = (torch.randn(1024, 1024).to(getattr(torch, precision)) for _ in range(2))
+        rates[precision] = 2 * 1024**3 / timed(lambda a=a, b=b: a @ b) / 1e9
+    return rates
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of this thread's processor time: on a machine that others use as well, the steadier measure."""
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start
+
+
+def take_turns(loops: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[float]]:
+    """Durations of each loop, called in turn until `seconds` have passed; the first two rounds do not count."""
+    durations: dict[str, list[float]] = {name: [] for name in loops}
+    end, rounds = math.inf, 0
+    while time.perf_counter() < end or rounds < 5:
+        for name, loop in loops.items():
+            durations[name].append(timed(loop))
+        rounds += 1
+        if rounds == 2:
+            durations, end = {name: [] for name in loops}, time.perf_counter() + seconds
+    return durations
+
+
+def compare(size: Size, seconds: float, repeats: int) -> dict:
+    """Seconds an update of the reference and of ours in both precisions, and the share of the ceiling."""
+    torch.manual_seed(0)
+    batches = [random_batch(size, np.random.default_rng(seed)) for seed in range(2)]
+    learners = {"reference": Reference(size), "float32": ours(size, "float32"), "bfloat16": ours(size, "bfloat16")}
+
+    def loop(learner) -> Callable[[], None]:
+        return lambda: [learner.update(batches[k % 2]) for k in range(repeats)]
+
+    rates: list[dict[str, float]] = []
+    loops = {name: loop(learner) for name, learner in learners.items()}
+    durations = take_turns(loops | {"ceiling": lambda: rates.append(ceiling())}, seconds)
+    update_s = {name: statistics.median(durations[name]) / repeats for name in learners}
+    best = {name: statistics.median(rate[name] for rate in rates) for name in rates[0]}
+    fast = min(update_s["float32"], update_s["bfloat16"])
+    return {
+        "update_ms": {name: 1e3 * value for name, value in update_s.items()},
+        "ratio": {name: update_s["reference"] / update_s[name] for name in ("float32", "bfloat16")},
+        "ceiling_gflops": best,
+        "ceiling_share": size.products() / fast / 1e9 / max(best.values()),
+        "rounds": len(durations["reference"]),
+    }
+
+
+def growth(seconds: float) -> dict[str, dict[str, list]]:
+    """ms an update against one quantity at a time, about a robot with a state and features of cameras."""
+    middle = replace(ROBOT, observation=512 + 8, context=32)
+    sweeps = {
+        "critics": [(n, replace(middle, critics=n)) for n in (2, 5, 10, 20)],
+        "batch": [(n, replace(middle, batch=n)) for n in (64, 128, 256, 512, 1024)],
+        "rows of a chunk, each with its own z of 8": [(n, replace(middle, z=8 * n)) for n in (1, 8, 16, 32, 64)],
+        "cameras, 512 features each": [(n, replace(middle, observation=8 + 512 * n)) for n in (1, 2, 3, 4)],
+    }
+    results = {}
+    for title, sizes in sweeps.items():
+        rows = [compare(size, seconds, 1)["update_ms"] for _, size in sizes]
+        results[title] = {"x": [n for n, _ in sizes]} | {name: [row[name] for row in rows] for name in rows[0]}
+    return results
+
+
+class Reach:
+    """Walk from a random place to a random goal in the square [-1, 1]^2: -1 a decision, 0 and the end at the goal.
+
+    The observation is place and goal; z moves by up to 0.25, sigma and the context noise do nothing.
+    """
+
+    STEP, NEAR, LIMIT = 0.25, 0.15, 16
+
+    def __init__(self, n: int, seed: int):
+        self.rng, self.n = np.random.default_rng(seed), n
+        self.observation, self.age = self._start(n), np.zeros(n, int)
+
+    def _start(self, n: int) -> np.ndarray:
+        return self.rng.uniform(-1, 1, (n, 4)).astype(np.float32)
+
+    def step(self, action: np.ndarray) -> Batch:
+        """Transitions of all walkers; those that have arrived or are late start anew."""
+        before, after = self.observation, self.observation.copy()
+        after[:, :2] = (before[:, :2] + self.STEP * action[:, :2]).clip(-1, 1)
+        arrived = np.linalg.norm(after[:, :2] - after[:, 2:], axis=1) < self.NEAR
+        self.age += 1
+        anew = arrived | (self.age >= self.LIMIT)
+        self.observation, self.age = after.copy(), np.where(anew, 0, self.age)
+        self.observation[anew] = self._start(anew.sum())
+        return {
+            "features": before, "action": action, "next_features": after,
+            "reward": arrived.astype(np.float32) - 1, "bootstrap": 1 - arrived.astype(np.float32),
+        }  # fmt: skip
+
+
+def decisions_needed(act: Callable[[Tensor], Tensor], n: int = 200) -> float:
+    """Mean decisions to the goal of n walkers, LIMIT for those that do not arrive."""
+    world = Reach(n, seed=10_000)
+    needed = np.full(n, float(Reach.LIMIT))
+    for k in range(Reach.LIMIT):
+        with torch.no_grad():
+            rows = world.step(act(torch.as_tensor(world.observation)).numpy())
+        needed = np.where((rows["bootstrap"] == 0) & (needed == Reach.LIMIT), k + 1.0, needed)
+    return float(needed.mean())
+
+
+def learn(precision: str, seed: int, updates: int, every: int) -> list[float]:
+    """Decisions needed by the actor's mean, each `every` updates; eight walkers, two updates a step of them."""
+    torch.manual_seed(seed)
+    size = replace(SMALL, batch=128)
+    learner = ours(size, precision, discount=0.95, polyak=0.01)
+    rng, world = np.random.default_rng(seed), Reach(8, seed)
+    memory: dict[str, list] = {}
+
+    def mean(observation: Tensor) -> Tensor:
+        return learner.average(observation)[0].tanh()
+
+    curve = [decisions_needed(mean)]
+    for update in range(0, updates, 2):
+        with torch.no_grad():
+            action = learner.actor.draw(torch.as_tensor(world.observation)).u.numpy()
+        for name, rows in world.step(action).items():
+            memory.setdefault(name, []).append(rows)
+        if update == 0:
+            continue
+        for _ in range(2):
+            at = rng.integers(len(memory["reward"]), size=(size.batch // 8))
+            learner.update({name: np.concatenate([rows[k] for k in at]) for name, rows in memory.items()})
+        if (update + 2) % every == 0:
+            curve.append(decisions_needed(mean))
+    return curve
+
+
+def learning(seeds: int, updates: int, every: int) -> dict[str, list[list[float]]]:
+    """Curves of each precision, one a seed."""
+    kinds = ("float32", "bfloat16")
+    return {kind: [learn(kind, seed, updates, every) for seed in range(seeds)] for kind in kinds}
+
+
+def table(results: dict) -> str:
+    lines = [
+        "| | reference | ours, float32 | ours, bfloat16 | ratio | share of ceiling |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name in ("robot", "small"):
+        row = results[name]
+        ms, ratio = row["update_ms"], row["ratio"]
+        lines.append(
+            f"| {name} | {ms['reference']:.1f} ms | {ms['float32']:.1f} ms ({ratio['float32']:.2f}x) | "
+            f"{ms['bfloat16']:.1f} ms ({ratio['bfloat16']:.2f}x) | {max(ratio.values()):.2f} | "
+            f"{row['ceiling_share']:.2f} |"
+        )
+    rates = results["robot"]["ceiling_gflops"]
+    lines.append("\nCeiling, a product of 1024^3: " + ", ".join(f"{v:.0f} GFLOP/s in {k}" for k, v in rates.items()))
+    return "\n".join(lines)
+
+
+def report(results: dict) -> str:
+    """The table, and what the curves of learning end with."""
+    curves = results["learning"]["curves"]
+    ends = [
+        f"| {name} | {statistics.median(c[-1] for c in rows):.2f} | {min(c[-1] for c in rows):.2f} to "
+        f"{max(c[-1] for c in rows):.2f} |"
+        for name, rows in curves.items()
+    ]
+    return "\n".join([
+        "# Updates a second", "", "`python benchmarks/updates.py`, one thread, its processor time.", "",
+        table(results), "", "Decisions to the goal of the small problem, after all updates, by seed:", "",
+        "| | median | range |", "|---|---:|---:|", *ends, "", "![growth and learning](updates.png)", "",
+    ])  # fmt: skip
+
+
+def plot(results: dict, path: Path) -> None:
+    panels = list(results["growth"].items())
+    figure, axes = plt.subplots(1, len(panels) + 1, figsize=(20, 4), layout="constrained")
+    colours = {"reference": "tab:gray", "float32": "tab:blue", "bfloat16": "tab:orange"}
+    for axis, (title, sweep) in zip(axes, panels, strict=False):
+        for name, colour in colours.items():
+            axis.plot(sweep["x"], sweep[name], "o-", color=colour, label=name)
+        axis.set(xlabel=title, ylabel="ms an update", ylim=(0, None))
+        axis.legend(frameon=False)
+    curves, every = results["learning"]["curves"], results["learning"]["every"]
+    for name in curves:
+        values, colour = np.array(curves[name]), colours[name]
+        x = every * np.arange(values.shape[1])
+        for row in values:
+            axes[-1].plot(x, row, color=colour, alpha=0.25, linewidth=0.8)
+        axes[-1].plot(x, np.median(values, 0), color=colour, label=f"{name}, median of {len(values)} seeds")
+    axes[-1].set(xlabel="updates", ylabel="decisions to the goal", ylim=(0, None))
+    axes[-1].legend(frameon=False)
+    figure.savefig(path, dpi=100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="ratios only, within a minute")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seconds = 10 if options.quick else 40
+    results = {
+        "robot": compare(ROBOT, seconds, 1) | {"size": asdict(ROBOT)},
+        "small": compare(SMALL, seconds, 5) | {"size": asdict(SMALL)},
+    }
+    print(table(results))
+    if not options.quick:
+        results["growth"] = growth(2)
+        every = 100
+        results["learning"] = {"every": every, "curves": learning(options.seeds, 800, every)}
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "updates.md").write_text(report(results))
+        (RESULTS / "updates.json").write_text(json.dumps(results, indent=1))
+        plot(results, RESULTS / "updates.png")
+    last = {f"ratio_{name}": round(max(results[name]["ratio"].values()), 2) for name in ("robot", "small")}
+    print(json.dumps(last | {"ceiling_share": round(results["robot"]["ceiling_share"], 3)}))
+
+
+if __name__ == "__main__":
+    main()
