@@ -1,20 +1,23 @@
 """What context smoothing buys and costs: action coverage as sigma grows, and reconstruction error at sigma = 0.
 
-    python benchmarks/coverage.py [--quick] [--seeds 0 1 2] [--inputs state goal cloud image]
+    python benchmarks/coverage.py [--quick] [--seeds 0 1 2] [--cases state goal cloud image]
 
-Scripted pick_cube demonstrations; the last ones are held out. Bases with and without smoothing (CSP, plain BC) learn from
-the others, once a seed and input:
+Scripted pick_cube demonstrations; the last ones are held out. Bases with and without smoothing (CSP, plain BC) learn
+from the others, once a seed and case:
 
-    state   all of the state, smoothed
-    goal    the same state, of which only object_from_tcp is smoothed
-    cloud   proprioception and a rendered point cloud, smoothed
-    image   proprioception and a rendered image, smoothed
+    state    all of the state, smoothed
+    clean75  the same, with three quarters of the samples at sigma = 0 rather than half
+    goal     the same state, of which only object_from_tcp is smoothed
+    cloud    proprioception and a rendered point cloud, smoothed
+    image    proprioception and a rendered image, smoothed
+
+With --quick few steps are taken; then cloud and image show that they run, not how well.
 
 Of chunks sampled at held-out observations, context noise included, in units of each action's standard deviation:
 coverage  spread (standard deviation) at one observation, as a share of that over all demonstrated chunks
 distance  energy distance from the chunks at one observation to all demonstrated ones: 0 is the marginal itself
 error     mean square of sample less demonstrated chunk, at sigma = 0
-score     energy score of the same samples, E|x - y| - E|x - x'| / 2: proper, so narrow samples are no help by themselves
+score     energy score of the same samples, E|x - y| - E|x - x'| / 2: proper, so narrowness alone does not lower it
 """
 
 import argparse
@@ -26,7 +29,7 @@ import time
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +54,14 @@ from tmrl_ros.types import Observation
 
 RESULTS = Path(__file__).parent / "results"
 PROPRIO = [k for k, name in enumerate(STATE_NAMES) if not name.startswith("object")]
-GOAL = "object_from_tcp"
+CASES = {  # settings of the base
+    "state": {},
+    "clean75": {"clean_share": 0.75},
+    "goal": {"smooth": "object_from_tcp"},
+    "cloud": {},
+    "image": {},
+}
+SEEING = {"cloud": "cloud", "image": "front"}  # case -> the input it adds to proprioception
 IMAGE_PX, DEPTH_PX, POINTS = 64, (240, 320), 256
 HORIZON, SAMPLES = 16, 16
 KINDS = ("plain", "csp")
@@ -61,21 +71,22 @@ KINDS = ("plain", "csp")
 class Scale:
     """How much of everything."""
 
+    state: BaseConfig
+    seeing: BaseConfig  # for cloud and image
     demos: int = 80
     held_out: int = 20
     rows: int = 64  # held-out observations at which dial and distance are measured
     seeds: tuple[int, ...] = (0, 1, 2)
-    state: BaseConfig = BaseConfig()
-    seeing: BaseConfig = BaseConfig(steps=2500, batch=64)
 
 
+FULL = Scale(BaseConfig(), BaseConfig(steps=1500, batch=64))
 QUICK = Scale(
-    demos=12,
-    held_out=4,
+    BaseConfig(steps=1500, batch=64, width=64, layers=2, learning_rate=2e-3),
+    BaseConfig(steps=200, batch=32, width=64, layers=2, learning_rate=3e-3),
+    demos=18,
+    held_out=6,
     rows=16,
     seeds=(0,),
-    state=BaseConfig(steps=500, batch=64, width=64, layers=2),
-    seeing=BaseConfig(steps=250, batch=32, width=64, layers=2, learning_rate=2e-3),
 )
 
 
@@ -139,10 +150,10 @@ class Views:
 
 
 def task(name: str, data: Data) -> tuple[Data, list[str]]:
-    """What a base of this input sees, and the names of its state."""
-    if name in ("state", "goal"):
+    """What a base of this case sees, and the names of its state."""
+    if name not in SEEING:
         return Data({"state": data.inputs["state"]}, data.chunks), STATE_NAMES
-    seen = "front" if name == "image" else name
+    seen = SEEING[name]
     inputs = {"state": data.inputs["state"][:, PROPRIO], seen: data.inputs[seen]}
     return Data(inputs, data.chunks), [STATE_NAMES[k] for k in PROPRIO]
 
@@ -177,7 +188,7 @@ def energy_score(samples: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 def distances(base: BasePolicy, some: Data, shown: torch.Tensor) -> list[float]:
-    """Mean over observations of the energy distance from chunks sampled at one to all that were demonstrated, by sigma."""
+    """Energy distance from chunks sampled at one observation to the demonstrated ones, mean over observations."""
     scale, k = base.action_std, 4 * SAMPLES
     generator = torch.Generator().manual_seed(1)
     features = base.features(tensors(some)).repeat_interleave(k, 0)
@@ -194,8 +205,8 @@ def distances(base: BasePolicy, some: Data, shown: torch.Tensor) -> list[float]:
     return out
 
 
-def run(scale: Scale, names: list[str]) -> dict:
-    """name -> kind -> one measurement a seed."""
+def run(scale: Scale, names: list[str], each: Callable[[dict], None] = lambda found: None) -> dict:
+    """case -> kind -> one measurement a seed; `each` gets them whenever a seed is done."""
     start_s = time.monotonic()
     train, held_out = collect(scale, Views(set(names)))
     print(f"{len(train.chunks)} rows, {len(held_out.chunks)} held out, {time.monotonic() - start_s:.0f} s", flush=True)
@@ -203,18 +214,18 @@ def run(scale: Scale, names: list[str]) -> dict:
     for seed in scale.seeds:
         for name in names:
             (seen, state_names), (unseen, _) = task(name, train), task(name, held_out)
-            config = scale.state if name in ("state", "goal") else scale.seeing
             for kind in KINDS:
-                if name == "goal" and kind == "plain" and "state" in found:
-                    found[name][kind].append(found["state"][kind][-1])  # without smoothing they are the same
+                if kind == "plain" and name == "clean75" and "state" in found:
+                    found[name][kind].append(found["state"][kind][-1])  # every sample is clean: they are the same
                     continue
                 start_s = time.monotonic()
-                settings = {"kind": kind, "smooth": GOAL if name == "goal" else "all"}
-                base = pretrain(
-                    seen.inputs, seen.chunks, config.model_copy(update=settings), seed, state_names=state_names
-                )
-                found[name][kind].append(measure(base, seen, unseen, scale.rows))
-                print(f"{name} {kind} seed {seed}: {line(found[name][kind][-1])}, {time.monotonic() - start_s:.0f} s")
+                config = scale.seeing if name in SEEING else scale.state
+                config = config.model_copy(update={"kind": kind, **CASES[name]})
+                base = pretrain(seen.inputs, seen.chunks, config, seed, state_names=state_names)
+                m = measure(base, seen, unseen, scale.rows)
+                found[name][kind].append(m)
+                print(f"{name} {kind} seed {seed}: {line(m)}, {time.monotonic() - start_s:.0f} s", flush=True)
+        each(found)
     return found
 
 
@@ -235,11 +246,11 @@ def ratios(found: dict, name: str, key: str) -> list[float]:
 
 
 def table(found: dict) -> str:
-    """Markdown, a row an input and kind; means over the seeds."""
+    """Markdown, a row a case and kind; means over the seeds."""
     at = [0, 3, 5, 7, 10]
+    dial = " | ".join(f"coverage {SIGMAS[k]:.1f}" for k in at)
     rows = [
-        f"| input | base | {' | '.join(f'coverage {SIGMAS[k]:.1f}' for k in at)} | distance 0 | distance 1 | error at 0 "
-        "| its ratio (by seed) | ratio of score |",
+        f"| case | base | {dial} | distance 0 | distance 1 | error at 0 | its ratio (by seed) | ratio of score |",
         "|" + "---|" * (len(at) + 7),
     ]
     for name, kinds in found.items():
@@ -254,8 +265,8 @@ def table(found: dict) -> str:
 
 
 def result(found: dict) -> dict:
-    """The figures of each input, and on top those of the first."""
-    by_input = {
+    """The figures of each case, and on top those of the first."""
+    by_case = {
         name: {
             "coverage_at_1": round(float(mean(kinds["csp"], "coverage")[-1]), 3),
             "coverage_plain": round(float(mean(kinds["plain"], "coverage")[0]), 3),
@@ -264,11 +275,11 @@ def result(found: dict) -> dict:
         }
         for name, kinds in found.items()
     }
-    return next(iter(by_input.values())) | {"by_input": by_input}
+    return next(iter(by_case.values())) | {"by_case": by_case}
 
 
 def plot(found: dict, path: Path) -> None:
-    """Coverage and distance over sigma, an input a column."""
+    """Coverage and distance over sigma, a case a column; plain BC is given the same noise, though it has no dial."""
     from tmrl_ros.session.plots import BLUE, MUTED, plt
 
     figure, axes = plt.subplots(
@@ -279,7 +290,15 @@ def plot(found: dict, path: Path) -> None:
             for key, axis in zip(("coverage", "distance"), column, strict=True):
                 for m in kinds[kind]:
                     axis.plot(SIGMAS, m[key], color=colour, alpha=0.3, linewidth=1)
-                axis.plot(SIGMAS, mean(kinds[kind], key), color=colour, label={"csp": "CSP", "plain": "plain BC"}[kind])
+                style = "-" if kind == "csp" else "--"
+                axis.plot(
+                    SIGMAS,
+                    mean(kinds[kind], key),
+                    style,
+                    color=colour,
+                    label={"csp": "CSP", "plain": "plain BC, fed noise"}[kind],
+                )
+        column[0].axhline(mean(kinds["plain"], "coverage")[0], color=MUTED, linewidth=1, label="plain BC")
         column[0].set_title(name)
         column[1].set_xlabel("sigma")
     axes[0, 0].set_ylabel("action coverage\n(share of the demonstrations')")
@@ -288,20 +307,27 @@ def plot(found: dict, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def write(found: dict, scale: Scale) -> None:
-    """benchmarks/results/coverage.{json,md,png}."""
+def write(found: dict, scale: Scale) -> dict:
+    """benchmarks/results/coverage.{json,md,png}: these cases, beside those that ran before under the same settings."""
     RESULTS.mkdir(exist_ok=True)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}, one thread, no GPU, shared"
-    said = (
-        f"{scale.demos} demonstrations of pick_cube, {scale.held_out} held out, training seeds "
-        f"{' '.join(map(str, scale.seeds))}. State: {settings(scale.state)}. Cloud ({POINTS} points) and image "
-        f"({IMAGE_PX} px): {settings(scale.seeing)}. What the columns mean stands at the top of "
-        f"benchmarks/coverage.py.\n\nMachine: {machine}"
+    path, machine = (
+        RESULTS / "coverage.json",
+        f"{os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}",
     )
+    said = (
+        f"{scale.demos} demonstrations of pick_cube, {scale.held_out} held out; a training seed for each ratio, from 0 "
+        f"on. State: {settings(scale.state)}. Cloud ({POINTS} points) and image ({IMAGE_PX} px): "
+        f"{settings(scale.seeing)}. What the columns mean stands at the top of benchmarks/coverage.py.\n\n"
+        f"Machine: {machine}, one thread, no GPU, shared"
+    )
+    before = json.loads(path.read_text()) if path.exists() else {}
+    found = (before["found"] if before.get("said") == said else {}) | found
+    found = {name: found[name] for name in CASES if name in found}
     (RESULTS / "coverage.md").write_text(f"{table(found)}\n\n{said}\n")
-    detail = {"machine": machine, "said": said, "sigma": SIGMAS.tolist(), "result": result(found), "found": found}
-    (RESULTS / "coverage.json").write_text(json.dumps(detail, indent=1))
+    detail = {"said": said, "sigma": SIGMAS.tolist(), "result": result(found), "found": found}
+    path.write_text(json.dumps(detail, indent=1))
     plot(found, RESULTS / "coverage.png")
+    return found
 
 
 def settings(config: BaseConfig) -> str:
@@ -312,16 +338,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small networks and one seed, within a minute")
     parser.add_argument("--seeds", type=int, nargs="+")
-    parser.add_argument("--inputs", nargs="+", default=["state", "goal", "cloud", "image"])
+    parser.add_argument("--cases", nargs="+", choices=CASES)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    scale = QUICK if options.quick else Scale()
+    scale = QUICK if options.quick else FULL
     if options.seeds:
-        scale = Scale(**{**vars(scale), "seeds": tuple(options.seeds)})
-    found = run(scale, options.inputs)
+        scale = replace(scale, seeds=tuple(options.seeds))
+    cases = options.cases or [name for name in CASES if not options.quick or name != "clean75"]
+    save = (lambda found: None) if options.quick else (lambda found: write(found, scale))
+    found = run(scale, cases, save)
     print(table(found))
-    if not options.quick:
-        write(found, scale)
     print(json.dumps(result(found)))
 
 

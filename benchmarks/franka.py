@@ -3,9 +3,11 @@
     python benchmarks/franka.py [--quick] [--seeds 100 101 102 103 104] [--scenes knock_5] [--only tmrl dsrl] [--jobs 2]
 
 A scene is a task and what is wrong at deployment. Every variant of one seed shares its demonstrations, its base policy
-(CSP or plain), its start states and the harness (session/inprocess.py): methods differ in nothing but what is named in
-VARIANTS. The seeds were never used to choose a setting. Writes benchmarks/results/franka.{json,md,png}; a run that is
-done in runs/franka is not done again.
+(CSP or plain), its start states and the harness (session/inprocess.py): methods differ in nothing but what VARIANTS
+names. The seeds were never used to choose a setting. Each run goes into benchmarks/results/franka.json as it ends, with
+its settings and the revision of the code; one that is there with the same settings is not done again. The table and the
+picture show everything that is there. Minutes are those at which 20 training episodes in a
+row, exploring ones included, first succeed to that share.
 """
 
 import argparse
@@ -13,12 +15,13 @@ import json
 import os
 import platform
 import shutil
-import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 os.environ["OMP_NUM_THREADS"] = "1"
 from tmrl_ros.config import METHODS, LearnerConfig, validate
@@ -27,9 +30,9 @@ from tmrl_ros.learner import offline as learning
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.session import compare, graph, phases, pretrain, runlog, summary
 from tmrl_ros.session.phases import Job
-from tmrl_ros.session.plots import plot_success
+from tmrl_ros.session.plots import plot_success_grid
 
-RUNS, RESULTS = Path("runs/franka"), Path(__file__).parent / "results"
+RUNS, RESULTS = Path("runs/franka"), Path(__file__).parent / "results/franka.json"
 
 
 @dataclass(frozen=True)
@@ -62,9 +65,16 @@ class Variant:
     modulation: dict[str, Any] = field(default_factory=dict)
     sac: dict[str, Any] = field(default_factory=dict)
     corrections: int = 0  # learn offline from so many episodes of a person's at deployment, instead of online
+    base: str = ""  # csp or plain; empty: as the method says
+
+    @property
+    def base_kind(self) -> str:
+        return self.base or METHODS[self.method].base_kind
 
 
 VARIANTS = {
+    "plain base": Variant("base"),
+    "csp base": Variant("base", base="csp"),
     "tmrl": Variant(),
     "tmrl, coherent": Variant(modulation={"coherence": 0.5}),  # exploration that keeps to one answer within an episode
     "dsrl": Variant("dsrl"),
@@ -80,10 +90,13 @@ VARIANTS = {
 SEEDS = [100, 101, 102, 103, 104]
 EPISODES, DEMOS = 50, 80  # of each evaluation; of each seed
 QUICK = Scene("pick_cube", knock(-0.0354, 0.0354), 0.5, "a glimpse")
+PICTURES = {
+    "methods": ["tmrl", "dsrl", "rlpd", "residual", "rfs"],
+    "is sigma worth learning?": ["tmrl", *(f"csp, sigma {s:g}" for s in (0, 0.1, 0.2, 0.3))],
+}
 
 
-def folder_of(scene: str, variant: str, seed: int) -> Path:
-    return RUNS / scene / variant.replace(", ", "_").replace(" ", "_") / str(seed)
+# ---- one run --------------------------------------------------------------------------------------------------------
 
 
 def prepare(task: str, kind: str, seed: int, demos: int) -> None:
@@ -93,55 +106,36 @@ def prepare(task: str, kind: str, seed: int, demos: int) -> None:
     if not (folder / "demos.zarr").exists():
         phases.collect(Job(task=task, seed=seed, demos=demos, in_process=True), folder)
     if not (folder / kind).exists():
-        pretrain.run(
-            folder / "demos.zarr", folder / kind, graph.section("pretrain", "", seed=seed, policy={"kind": kind})
-        )
+        config = graph.section("pretrain", "", seed=seed, policy={"kind": kind})
+        pretrain.run(folder / "demos.zarr", folder / kind, config)
 
 
 def base_folder(task: str, seed: int) -> Path:
     return (RUNS / "bases" / task / str(seed)).resolve()
 
 
-def run(scene_name: str, scene: Scene, variant_name: str, seed: int, episodes: int) -> dict:
-    """One run; returns its summary."""
-    folder, variant = folder_of(scene_name, variant_name, seed), VARIANTS[variant_name]
-    if (folder / "summary.json").exists():
-        return summary.read(folder)
+def run(scene: Scene, variant_name: str, seed: int, folder: Path, episodes: int) -> dict:
+    """One run in `folder`; returns its record."""
+    variant = VARIANTS[variant_name]
     steering = {"modulation": variant.modulation}
     job = Job(
         task=scene.task, method=variant.method, seed=seed, minutes=scene.minutes, bias_cm=0.0, episodes=episodes,
         in_process=True, overrides={"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}},
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    for name, source in (("demos.zarr", "demos.zarr"), ("base_policy", METHODS[variant.method].base_kind)):
+    for name, source in (("demos.zarr", "demos.zarr"), ("base_policy", variant.base_kind)):
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(base_folder(scene.task, seed) / source)
-    start_s = time.monotonic()
+    if variant.method == "base":
+        phases.evaluate_base(job, folder)
+        return record(scene, variant, seed, [], runlog.episode_events(folder, "base"))
     if variant.corrections:
         learn_from_corrections(replace(job, demos=variant.corrections), folder, steering)
     else:
         phases.finetune(job, folder)
-    wall_s = {"finetune": time.monotonic() - start_s}
     phases.evaluate_final(job, folder)
-    phase = "correct" if variant.corrections else "finetune"  # the robot's time
-    training, final = runlog.episode_events(folder, phase), runlog.episode_events(folder, "final")
-    about = {"task": scene.task, "method": variant.method, "seed": seed, "demos": DEMOS, "updates": 0}
-    result = summary.summarise(
-        **about,
-        base=[],
-        training=training,
-        final=final,
-        wall_s=wall_s,
-        revision=summary.git_revision(Path(__file__).parent),
-    )
-    result |= {"label": variant_name, "scene": scene_name}
-    if variant.corrections:  # the person succeeds from the start; the policy is there when it has learned from them
-        reached = {
-            s: result["robot_minutes"] if result["final_success"]["value"] >= s / 100 else None for s in (80, 95)
-        }
-        result |= {f"robot_minutes_to_{s}": minutes for s, minutes in reached.items()}
-    summary.write(folder, result)
-    return result
+    training = runlog.episode_events(folder, "correct" if variant.corrections else "finetune")
+    return record(scene, variant, seed, training, runlog.episode_events(folder, "final"))
 
 
 def learn_from_corrections(job: Job, folder: Path, steering: dict[str, Any]) -> None:
@@ -154,66 +148,155 @@ def learn_from_corrections(job: Job, folder: Path, steering: dict[str, Any]) -> 
     learning.from_actions(config, base, demos, actor, lambda *_: None)
 
 
+def record(scene: Scene, variant: Variant, seed: int, training: list, final: list) -> dict:
+    """What is kept of a run: the fields of a summary that comparisons look at, and every training episode."""
+    about = {"task": scene.task, "method": variant.method, "seed": seed, "demos": DEMOS, "updates": 0, "wall_s": {}}
+    about["revision"] = summary.git_revision(Path(__file__).parent)
+    whole = summary.summarise(**about, base=[], training=training, final=final)
+    kept = ("base_success", "final_success", "robot_minutes", "robot_minutes_to_first_success", "revision")
+    out = {name: whole[name] for name in kept} | {
+        "settings": settings(scene, variant),
+        "curve": summary.curve(training),
+    }
+    for share in (80, 95):
+        out[f"robot_minutes_to_{share}"] = whole[f"robot_minutes_to_{share}"]
+        if variant.corrections:  # a person succeeds from the start; the policy is there once it has learned from that
+            there = whole["final_success"]["value"] >= share / 100
+            out[f"robot_minutes_to_{share}"] = whole["robot_minutes"] if there else None
+    return out
+
+
+def settings(scene: Scene, variant: Variant) -> dict[str, Any]:
+    """What a run depends on beside its seed and the code."""
+    return {"scene": asdict(scene), "variant": asdict(variant), "episodes": EPISODES, "demos": DEMOS}
+
+
+# ---- many runs ------------------------------------------------------------------------------------------------------
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one scene, two variants, one seed, half a minute")
+    parser.add_argument("--quick", action="store_true", help="one scene, two variants, one seed, half a robot-minute")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--scenes", nargs="+", default=list(SCENES), choices=list(SCENES))
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--report", action="store_true", help="run nothing: the table and the picture of what is there")
     options = parser.parse_args()
-    scenes, variants, seeds, episodes, demos = (
-        {s: SCENES[s] for s in options.scenes},
-        options.only,
-        options.seeds,
-        EPISODES,
-        DEMOS,
-    )
     if options.quick:
         scenes, variants, seeds, episodes, demos = {"quick": QUICK}, ["tmrl", "dsrl"], [0], 2, 5
-    kinds = {METHODS[VARIANTS[variant].method].base_kind for variant in variants}
-    work = [(name, variant, seed) for name in scenes for variant in variants for seed in seeds]
-    results: dict[tuple[str, str, int], dict] = {}
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        for kind in kinds:  # one after the other: they share demonstrations
-            tasks = {scene.task for scene in scenes.values()}
-            list(pool.map(prepare, *zip(*[(task, kind, seed, demos) for task in tasks for seed in seeds], strict=True)))
-        jobs = {pool.submit(run, s, scenes[s], v, seed, episodes): (s, v, seed) for s, v, seed in work}
-        for job in as_completed(jobs):
-            results[jobs[job]] = done = job.result()
-            to = [compare.minutes(done[f"robot_minutes_to_{share}"]) for share in (80, 95)]
-            name = ", ".join(map(str, jobs[job]))
-            print(f"{name}: final {done['final_success']['value']:.2f}, 80 % at {to[0]}, 95 % at {to[1]}", flush=True)
-    outcome = report(scenes, variants, seeds, results, None if options.quick else RESULTS)
-    print(json.dumps(outcome))
+        done: dict = {}
+    else:
+        scenes, variants, seeds = {s: SCENES[s] for s in options.scenes}, options.only, options.seeds
+        episodes, demos = EPISODES, DEMOS
+        done = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else {}
+    missing = [
+        (s, v, seed)
+        for s in scenes
+        for v in variants
+        for seed in seeds
+        if done.get(s, {}).get(v, {}).get(str(seed), {}).get("settings") != settings(scenes[s], VARIANTS[v])
+    ]
+    for (s, v, seed), outcome in [] if options.report else campaign(missing, scenes, options.jobs, episodes, demos):
+        done.setdefault(s, {}).setdefault(v, {})[str(seed)] = json.loads(json.dumps(outcome))
+        print(f"{s}, {v}, {seed}: {sentence(outcome)}", flush=True)
+        if not options.quick:
+            save(done)
+    print(json.dumps(report(done, {**SCENES, **scenes}, None if options.quick else RESULTS)))
 
 
-def report(scenes, variants, seeds, results, out: Path | None) -> dict:
-    """Print a table a scene; write it, the curves and the numbers to `out`."""
+def campaign(missing, scenes: dict[str, Scene], jobs: int, episodes: int, demos: int):
+    """Yields each run and its record as it ends."""
+    bases = sorted({(scenes[s].task, seed, VARIANTS[v].base_kind) for s, v, seed in missing})
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for kind in ("csp", "plain"):  # one after the other: they share demonstrations
+            some = [(task, kind, seed, demos) for task, seed, needed in bases if needed == kind]
+            list(pool.map(prepare, *zip(*some, strict=True))) if some else None
+        running = {}
+        for s, v, seed in missing:
+            folder = RUNS / s / v.replace(", ", "_").replace(" ", "_") / str(seed)
+            running[pool.submit(run, scenes[s], v, seed, folder, episodes)] = s, v, seed
+        for job in as_completed(running):
+            yield running[job], job.result()
+
+
+def sentence(outcome: dict) -> str:
+    to = [compare.minutes(outcome[f"robot_minutes_to_{share}"]) for share in (80, 95)]
+    return f"final {outcome['final_success']['value']:.2f}, 80 % at {to[0]}, 95 % at {to[1]}"
+
+
+def save(done: dict) -> None:
+    """Replace the results file, whole or not at all."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU, shared"
+    fresh = RESULTS.with_suffix(".tmp")
+    fresh.write_text(json.dumps({"machine": machine, "runs": done}))
+    fresh.replace(RESULTS)
+
+
+# ---- what came of them ----------------------------------------------------------------------------------------------
+
+
+def report(done: dict, scenes: dict[str, Scene], results: Path | None) -> dict:
+    """Print a table a scene, and write it with the picture beside `results`; returns the medians and means."""
     text, outcome = [], {}
-    for name, scene in scenes.items():
-        groups = {v: [results[name, v, seed] for seed in seeds] for v in variants}
-        text.append(f"### {name}: {scene.says}, {scene.minutes:g} robot-minutes\n\n{compare.table(groups)}\n")
-        outcome[name] = {v: _figures(runs) for v, runs in groups.items()}
-        if out:
-            plot_success(
-                {v: [folder_of(name, v, seed) for seed in seeds] for v in variants}, out / f"franka_{name}.png"
-            )
+    for name, groups in done.items():
+        runs = {variant: list(groups[variant].values()) for variant in VARIANTS if variant in groups}
+        scene = scenes[name]
+        text += [f"### {name}: {scene.says}, {scene.minutes:g} robot-minutes\n", compare.table(runs), ""]
+        text += [against_tmrl(groups, scene.minutes), ""]
+        outcome[name] = {variant: figures(each) for variant, each in runs.items()}
     print("\n".join(text))
-    if out:
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU, shared"
-        (out / "franka.md").write_text("\n".join([*text, f"Seeds {seeds}. Machine: {machine}."]) + "\n")
-        runs = {f"{s}, {v}": [results[s, v, seed] for seed in seeds] for s in scenes for v in variants}
-        (out / "franka.json").write_text(json.dumps({"machine": machine, "result": outcome, "runs": runs}, indent=1))
+    if results:
+        curves = {
+            f"{name}: {title}": {v: [run["curve"] for run in groups[v].values()] for v in names if v in groups}
+            for name, groups in done.items()
+            for title, names in PICTURES.items()
+        }
+        plot_success_grid(curves, results.with_suffix(".png"), len(PICTURES))
+        machine = json.loads(results.read_text())["machine"]
+        revisions = sorted(
+            {run["revision"] for groups in done.values() for runs in groups.values() for run in runs.values()}
+        )
+        text.append(f"Machine: {machine}. Code at {', '.join(revisions)}.")
+        results.with_suffix(".md").write_text("\n".join(text) + "\n")
     return outcome
 
 
-def _figures(runs: list[dict]) -> dict:
+def against_tmrl(groups: dict[str, dict[str, dict]], minutes: float) -> str:
+    """Each variant less TMRL, seed by seed: mean difference with a bootstrapped 95 % interval over seeds."""
+    lines = [
+        "| less tmrl, on the same seeds | final success | robot-min to 80 %, at most the session |",
+        "|---|---|---|",
+    ]
+    for name in VARIANTS:
+        seeds = sorted(set(groups.get(name, {})) & set(groups.get("tmrl", {})))
+        if name == "tmrl" or len(seeds) < 2 or VARIANTS[name].method == "base":
+            continue
+        pairs = [(groups[name][seed], groups["tmrl"][seed]) for seed in seeds]
+        success = [a["final_success"]["value"] - b["final_success"]["value"] for a, b in pairs]
+        time = [_capped(a, minutes) - _capped(b, minutes) for a, b in pairs]
+        lines.append(f"| {name} ({len(seeds)}) | {_interval(success, 2)} | {_interval(time, 1)} |")
+    return "\n".join(lines)
+
+
+def _capped(run: dict, minutes: float) -> float:
+    return minutes if run["robot_minutes_to_80"] is None else run["robot_minutes_to_80"]
+
+
+def _interval(differences: list[float], digits: int) -> str:
+    rng = np.random.default_rng(0)
+    means = rng.choice(differences, (10_000, len(differences))).mean(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return f"{np.mean(differences):+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def figures(runs: list[dict]) -> dict:
     finals = [run["final_success"]["value"] for run in runs]
     return {
         "final_mean": round(sum(finals) / len(finals), 3),
         **{f"to_{s}_median": compare.median(run[f"robot_minutes_to_{s}"] for run in runs) for s in (80, 95)},
         "never_rewarded": sum(run["robot_minutes_to_first_success"] is None for run in runs),
+        "seeds": len(runs),
     }
 
 

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tmrl_ros.session import runlog, summary
 from tmrl_ros.session.plots import plot_success
 
 RUNS, RESULTS = Path("runs"), Path(__file__).parent / "results"
@@ -41,6 +42,9 @@ class Case:
 
     def folder(self, seed: int) -> Path:
         return RUNS / f"hour_{self.method}_{self.bias_cm:g}cm_{self.minutes:g}min_{seed}"
+
+    def curve(self, seed: int) -> summary.Curve:
+        return summary.curve(runlog.episode_events(self.folder(seed), "finetune"))
 
     def command(self, seed: int, in_process: bool) -> list[str]:
         words = {
@@ -165,7 +169,7 @@ def main() -> None:
         }
         (RESULTS / "hour.json").write_text(json.dumps(detail, indent=1))
         (RESULTS / "hour.md").write_text(f"{table(cases, seeds)}\n\nMachine: {machine}\n")
-        plot_success({c.label: [c.folder(s) for s in seeds] for c in cases}, RESULTS / "hour.png")
+        plot_success({c.label: [c.curve(s) for s in seeds] for c in cases}, RESULTS / "hour.png")
     print(json.dumps(outcome))
 
 

@@ -240,6 +240,7 @@ class ActorConfig(Model):
     candidates: int = Field(8, ge=1, le=256, description="samples of which the critics pick the best when greedy")
     explored: int = Field(1, ge=1, le=256, description="the same when exploring; 1: a plain sample")
     width: int = Field(128, ge=16, le=2048)
+    layers: int = Field(2, ge=1, le=8, description="hidden layers of actor and critics, each of that width")
 
 
 class SacConfig(Model):

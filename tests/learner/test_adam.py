@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from tmrl_ros.learner import adam as module
 from tmrl_ros.learner.adam import Adam
 
 
@@ -9,23 +11,37 @@ def test_moves_as_torchs_adam_does():
     theirs = [p.clone().requires_grad_() for p in ours]
     adam, reference = Adam(ours, 1e-2), torch.optim.Adam(theirs, lr=1e-2)
     for _ in range(20):
-        for a, b in zip(ours, theirs, strict=True):
-            a.grad = b.grad = torch.randn_like(a)
-        adam.step()
+        for b in theirs:
+            b.grad = torch.randn_like(b)
+        adam.step([b.grad for b in theirs])
         reference.step()
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b.detach())
 
 
 def test_continues_from_its_state():
-    p = torch.ones(3)
-    p.grad = torch.ones(3)
+    p, gradient = torch.ones(3), torch.ones(3)
     adam = Adam([p], 1e-2)
-    adam.step()
+    adam.step([gradient])
     q = p.clone()
-    q.grad = p.grad
     again = Adam([q], 1e-2)
     again.load_state_dict(adam.state_dict())
     for optimiser in (adam, again):
-        optimiser.step()
+        optimiser.step([gradient])
     assert torch.equal(p, q)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_blocks_give_bit_for_bit_what_one_call_gives(precision, monkeypatch):
+    torch.manual_seed(0)
+    start, gradients = torch.randn(1000), torch.randn(5, 1000).to(precision)
+    ends = []
+    for size in (64, 1000):
+        monkeypatch.setattr(module, "BLOCK", size)
+        p, average = start.clone(), start.clone()
+        adam = Adam([p], 1e-2)
+        for gradient in gradients:
+            adam.step([gradient], lambda block, p=p, average=average: average[block].lerp_(p[block], 0.1))
+        ends.append((p, average))
+    for whole, in_blocks in zip(*ends, strict=True):
+        assert torch.equal(whole, in_blocks)

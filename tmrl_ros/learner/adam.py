@@ -1,13 +1,24 @@
 """Adam with nothing around its arithmetic: for small networks torch.optim's bookkeeping costs more than the step."""
 
+from collections.abc import Callable, Iterator
+
 import torch
 from torch import Tensor, nn
 
 BETAS, EPS = (0.9, 0.999), 1e-8
+BLOCK = 65_536  # elements; parameter, gradient, both moments and what follows fit into a core's cache
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Slices that cover n elements, in cache-sized pieces."""
+    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
 
 
 class Adam(nn.Module):
-    """Adam (arXiv 1412.6980) on `parameters`, each of which has a `grad`; the state is in buffers."""
+    """Adam (arXiv 1412.6980) on flat `parameters`; the state is in buffers.
+
+    Large parameters are taken block by block: memory is slow, and what follows the parameter finds it in the cache.
+    """
 
     def __init__(self, parameters: list[Tensor], learning_rate: float):
         super().__init__()
@@ -21,16 +32,23 @@ class Adam(nn.Module):
         )
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Descend along the gradients that are there."""
+    def step(self, gradients: list[Tensor], follow: Callable[[slice], None] | None = None) -> None:
+        """Descend along `gradients`, of any precision; `follow` is told each block of the first parameter when done."""
         self.steps += 1
+        for k, (parameter, gradient) in enumerate(zip(self.tuned, gradients, strict=True)):
+            for block in blocks(len(parameter)):
+                self._descend(parameter[block], gradient[block].float(), self.means[k][block], self.squares[k][block])
+                if follow and k == 0:
+                    follow(block)
+
+    def _descend(self, parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor) -> None:
         torch._fused_adam_(
-            self.tuned,
-            [parameter.grad for parameter in self.tuned],
-            self.means,
-            self.squares,
+            [parameter],
+            [gradient],
+            [mean],
+            [square],
             [],
-            [self.steps] * len(self.tuned),
+            [self.steps],
             lr=self.learning_rate,
             beta1=BETAS[0],
             beta2=BETAS[1],

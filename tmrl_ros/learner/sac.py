@@ -15,7 +15,7 @@ from torch import Tensor
 from tmrl_ros.config import SacConfig
 from tmrl_ros.learner.adam import Adam
 from tmrl_ros.policy.actor import Actor, Critic, Draw
-from tmrl_ros.policy.ensemble import Trace
+from tmrl_ros.policy.ensemble import Ensemble
 
 Judged = Callable[[Tensor, Tensor], Tensor]
 
@@ -36,8 +36,10 @@ class Sac:
             network.precision = getattr(torch, config.precision)
         self.target = copy.deepcopy(critic).requires_grad_(False)
         self.average = copy.deepcopy(actor).requires_grad_(False)  # acts: the last iterate swings
-        for parameter in (actor.theta, critic.theta, self.log_temperature):
-            parameter.grad = torch.zeros_like(parameter)
+        self.log_temperature.grad = torch.zeros_like(self.log_temperature)
+        if config.precision == "float32":
+            for network in (actor, critic):
+                network.theta.grad = torch.zeros_like(network.theta)
         self.optimisers = {
             "critic": Adam([critic.theta], config.learning_rate),
             "actor": Adam([actor.theta, self.log_temperature], config.learning_rate),
@@ -48,15 +50,25 @@ class Sac:
     def update(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """One critic update and, every `actor_period`-th time, one of actor and temperatures; returns raw metrics."""
         batch = {name: torch.as_tensor(value) for name, value in batch.items()}
-        info, trace = self.critic_gradient(batch)
+        info = self.critic_gradient(batch)
         self.updates += 1
         if self.updates % self.config.actor_period == 0:
-            info |= self.actor_gradient(batch, trace)
-            self.optimisers["actor"].step()
-            self.average.theta.lerp_(self.actor.theta, self.config.actor_average)
-        self.optimisers["critic"].step()
-        self.target.theta.lerp_(self.critic.theta, self.config.polyak)
+            info |= self.actor_gradient(batch)
+            self._descend("actor", self.actor, self.average, self.config.actor_average, self.log_temperature.grad)
+        self._descend("critic", self.critic, self.target, self.config.polyak)
         return info
+
+    def _descend(self, name: str, network: Ensemble, follower: Ensemble, rate: float, *further: Tensor) -> None:
+        """One step of that optimiser; the follower comes after at `rate`, both ready for the next pass."""
+
+        def follow(block: slice) -> None:
+            follower.theta[block].lerp_(network.theta[block], rate)
+            network.lower(block)
+            follower.lower(block)
+
+        self.optimisers[name].step([network.gradient, *further], follow)
+        network.lowered()
+        follower.lowered()
 
     def goal(self, batch: dict[str, Tensor]) -> Tensor:
         """What Q(s, a) is to be [n]: r + discount * bootstrap * V(s'), V = min_i Q_i'(s', u') with u' ~ actor.
@@ -74,32 +86,32 @@ class Sac:
             value = value - draw.log_prob() @ self.by_head @ self.log_temperature.exp()
         return batch["reward"] + self.config.discount * batch["bootstrap"] * value
 
-    def critic_gradient(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], Trace]:
-        """Of mean (Q_i(s, a) - goal)^2 over rows and critics, into critic.theta.grad."""
-        q, trace = self.critic.trace(torch.cat([batch["features"], batch["action"]], -1))
+    def critic_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of mean (Q_i(s, a) - goal)^2 over rows and critics, into critic.gradient."""
+        q, trace = self.critic.trace(batch["features"], batch["action"])
         error = q - self.goal(batch)[:, None]
         self.critic.pull_back(trace, error * (2 / error.numel()), parameters=True)
-        return {"critic/loss": error.square().mean(), "critic/q": q}, trace
+        return {"critic/loss": error.square().mean(), "critic/q": q}
 
-    def actor_gradient(self, batch: dict[str, Tensor], critic: Trace | None = None) -> dict[str, Tensor]:
+    def actor_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Of E[temperature * log pi - Q], each head with its own temperature, and of the temperatures' loss,
-        -log temperature * (log pi + target entropy): into the .grad of both."""
+        -log temperature * (log pi + target entropy): into actor.gradient and log_temperature.grad."""
         features = batch["features"]
         out, trace = self.actor.trace(features)
         draw = Draw(out[0], torch.randn(len(features), self.actor.dim))
         temperature = self.log_temperature.exp()
-        g = draw.pull_back(self._ascent(features, draw.u, critic), self.by_head @ temperature / len(features))
+        g = draw.pull_back(self._ascent(features, draw.u), self.by_head @ temperature / len(features))
         self.actor.pull_back(trace, g[None], parameters=True)
         log_prob = draw.log_prob() @ self.by_head
         self.log_temperature.grad = -(log_prob.mean(0) + self.target_entropy)
         return {"actor/entropy": -log_prob.sum(-1), "actor/temperature": temperature}
 
-    def _ascent(self, features: Tensor, u: Tensor, like: Trace | None) -> Tensor:
+    def _ascent(self, features: Tensor, u: Tensor) -> Tensor:
         """Gradient [n, m] of E[-Q(features, judged(features, u))] by u, Q the least or the mean of the ensemble."""
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             action = self.judged(features, u)
-        q, trace = self.critic.trace(torch.cat([features, action.detach()], -1), like)
+        q, trace = self.critic.trace(features, action.detach())
         rate, inputs = -1 / len(u), slice(features.shape[-1], None)
         if self.config.actor_q == "mean":
             g = self.critic.pull_back(trace, torch.full_like(q, rate / len(q)), inputs=inputs)

@@ -11,6 +11,7 @@ from tmrl_ros.policy.heads import Heads
 
 LOG_STD = (-5.0, 1.0)
 LOG_NORM = 0.5 * math.log(2 * math.pi) + 2 * math.log(2)
+_clamp_backward = torch.ops.aten.hardtanh_backward
 
 
 class Critic(Ensemble):
@@ -20,7 +21,7 @@ class Critic(Ensemble):
         super().__init__(members, [feature_dim + action_dim, *[width] * layers, 1])
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
-        return super().forward(torch.cat([features, action], -1)).squeeze(-1)
+        return self.trace(features, action)[0].squeeze(-1)
 
 
 class Draw:
@@ -35,14 +36,14 @@ class Draw:
 
     def log_prob(self) -> Tensor:
         """Log-density of u per dimension [n, m]."""
-        squash = self.raw + F.softplus(-2 * self.raw)  # log 2 - log(1 - tanh(raw)^2) / 2, stable
+        squash = F.softplus(-2 * self.raw).add_(self.raw)  # log 2 - log(1 - tanh(raw)^2) / 2, stable
         normal = torch.addcmul(self.log_std, self.noise, self.noise, value=0.5)
-        return 2 * squash - normal - LOG_NORM
+        return squash.mul_(2).sub_(normal).sub_(LOG_NORM)
 
     def pull_back(self, g: Tensor, weight: Tensor) -> Tensor:
         """Gradient [n, 2 m] by the actor's output of a loss with `g` [n, m] by u and `weight` [m] by log_prob."""
-        by_mean = g + self.u * (2 * weight - g * self.u)  # du / draw = 1 - u^2, dlog_prob / draw = 2 u
-        by_log_std = (by_mean * self.push - weight) * (self.log_std == self.free)
+        by_mean = torch.addcmul(g, self.u, 2 * weight - g * self.u)  # du / draw = 1 - u^2, dlog_prob / draw = 2 u
+        by_log_std = _clamp_backward((by_mean * self.push).sub_(weight), self.free, *LOG_STD)
         return torch.cat([by_mean, by_log_std], -1)
 
 

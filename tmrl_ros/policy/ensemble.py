@@ -20,10 +20,14 @@ class Trace(NamedTuple):
     norms: list[tuple[Tensor, Tensor, Tensor]]  # of each hidden layer: what was normalised, its mean, 1 / its std
 
     def of(self, member: int, rows: Tensor) -> "Trace":
-        """What one member did with some rows, as the trace of an ensemble of one."""
-        one = slice(member, member + 1)
-        norms = [(y[one, rows], mean[one, rows], rstd[one, rows]) for y, mean, rstd in self.norms]
-        return Trace([part[one] for part in self.parts], [h[one, rows] for h in self.inputs], norms)
+        """What one member did with some rows, as the trace of an ensemble of one; not for gradients by parameters."""
+
+        def pick(values: Tensor) -> Tensor:
+            return values[member].index_select(0, rows)[None]
+
+        norms = [(pick(y), pick(mean), pick(rstd)) for y, mean, rstd in self.norms]
+        inputs = [self.inputs[0], *map(pick, self.inputs[1:])]  # the first ones are wide, and only their type is needed
+        return Trace([part[member : member + 1] for part in self.parts], inputs, norms)
 
 
 class Ensemble(nn.Module):
@@ -48,20 +52,23 @@ class Ensemble(nn.Module):
         self.sizes = [part.numel() for part in parts]
         self.theta = nn.Parameter(torch.cat([part.flatten() for part in parts]))
         self.units = [(torch.ones(n), torch.zeros(n)) for n in dims[1:-1]]  # without them torch's layer norm is slower
-        self.views: dict[str, list[Tensor]] = {}
+        self.kept: dict[str, tuple[Tensor, list[Tensor]]] = {}  # flat tensors and their parts
+        self.copied: tuple[int, int] | None = None  # the theta that the copy in `precision` was made of
 
     def parts(self) -> list[Tensor]:
         """Views of weight [members, in, out] and bias [members, 1, out] of each layer in turn."""
-        return self._split(self.theta) if torch.is_grad_enabled() else self._kept("theta", self.theta)
+        return self._split(self.theta) if torch.is_grad_enabled() else self._views("theta", self.theta)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.trace(x)[0]
 
-    def trace(self, x: Tensor, like: Trace | None = None) -> tuple[Tensor, Trace]:
-        """The output for `x` [n, in], and what `pull_back` needs; `like` is a trace since which theta is the same."""
+    def trace(self, *columns: Tensor) -> tuple[Tensor, Trace]:
+        """The output for x [n, in], given whole or as blocks of columns, and what `pull_back` needs."""
         exact = self.parts()
-        parts = like.parts if like else self._lowered(exact)
-        trace = Trace(parts, [x.to(self.precision).expand(self.members, *x.shape)], [])
+        parts = self._rough(exact)
+        lowered = [block.to(self.precision) for block in columns]
+        x = torch.cat(lowered, -1) if len(lowered) > 1 else lowered[0]
+        trace = Trace(parts, [x.expand(self.members, *x.shape)], [])
         for k, unit in enumerate(self.units):
             y = self._affine(trace.inputs[-1], parts[2 * k], parts[2 * k + 1])
             normed, mean, rstd = torch.native_layer_norm(y, unit[0].shape, *unit, EPS)
@@ -75,23 +82,21 @@ class Ensemble(nn.Module):
     def pull_back(
         self, trace: Trace, g: Tensor, parameters: bool = False, inputs: slice | None = None
     ) -> Tensor | None:
-        """From the loss's gradient `g` [members, n, out]: that by theta into theta.grad, that by columns of x returned.
+        """From the loss's gradient `g` [members, n, out]: that by theta into `gradient`, that by columns of x returned.
 
         `inputs` names the columns; their gradient [n, columns] is the sum over members. Call it without autograd.
         """
-        grads = self._gradient_parts() if parameters else []
+        grads = self._gradients() if parameters else []
         for k in reversed(range(len(trace.inputs))):
             h, weight = trace.inputs[k], trace.parts[2 * k]
             g = g.to(h.dtype)
             if parameters:
-                torch.bmm(h.mT, g, out=grads[2 * k])
+                self._products(h, g, grads[2 * k])
                 torch.sum(g, 1, keepdim=True, out=grads[2 * k + 1])
             if k:
                 y, mean, rstd = trace.norms[k - 1]
                 g = _relu_backward(torch.bmm(g, weight.mT), h, 0)
                 g = _layer_norm_backward(g, y, y.shape[-1:], mean, rstd, *self.units[k - 1], [True, False, False])[0]
-        if parameters and self.precision != torch.float32:
-            self.theta.grad.copy_(grads[0]._base)
         if inputs is None:
             return None
         blocks = [weight[inputs] for weight in trace.parts[0]]  # each contiguous
@@ -110,32 +115,59 @@ class Ensemble(nn.Module):
             torch.mm(h[k], weight[k], out=y[k])
         return y.add_(bias)
 
+    def _products(self, h: Tensor, g: Tensor, out: Tensor) -> None:
+        """h^T g of each member; where all see one wide h, it is turned once."""
+        if self.large and h.stride(0) == 0:
+            turned = h[0].T.contiguous()
+            for k in range(self.members):
+                torch.mm(turned, g[k], out=out[k])
+        else:
+            torch.bmm(h.mT, g, out=out)
+
     def _split(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split_with_sizes(flat, self.sizes)
         return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def _lowered(self, exact: list[Tensor]) -> list[Tensor]:
-        """The parts in `precision`; without autograd in memory that is used again and again, where pages are mapped."""
+    @property
+    def gradient(self) -> Tensor:
+        """Where `pull_back` writes the gradient by theta, flat and in `precision`; theta.grad in float32."""
+        return self.theta.grad if self.precision == torch.float32 else self._scratch("gradient")[0]
+
+    def lower(self, block: slice) -> None:
+        """Bring that block of the copy in `precision` up to date; when all of them are, say so by `lowered`."""
+        if self.precision != torch.float32:
+            self._scratch("theta in precision")[0][block].copy_(self.theta[block])
+
+    def lowered(self) -> None:
+        """The copy in `precision` is that of theta as it is now; any later change in place will be noticed."""
+        self.copied = self.theta.data_ptr(), self.theta._version
+
+    def _rough(self, exact: list[Tensor]) -> list[Tensor]:
+        """The parts in `precision`; without autograd in memory that is kept, and copied only when theta has changed."""
         if self.precision == torch.float32:
             return exact
         if torch.is_grad_enabled():
             return self._split(self.theta.to(self.precision))
-        parts = self._scratch("rough theta")
-        parts[0]._base.copy_(self.theta)
+        flat, parts = self._scratch("theta in precision")
+        if self.copied != (self.theta.data_ptr(), self.theta._version):
+            flat.copy_(self.theta)
+            self.lowered()
         return parts
 
-    def _gradient_parts(self) -> list[Tensor]:
-        """Where the gradient by theta is written first."""
-        return self._kept("grad", self.theta.grad) if self.precision == torch.float32 else self._scratch("rough grad")
+    def _gradients(self) -> list[Tensor]:
+        """Views of `gradient`."""
+        own = self.precision == torch.float32
+        return self._views("theta.grad", self.theta.grad) if own else self._scratch("gradient")[1]
 
-    def _scratch(self, name: str) -> list[Tensor]:
-        if name not in self.views:
-            self.views[name] = self._split(torch.empty_like(self.theta, dtype=self.precision, requires_grad=False))
-        return self.views[name]
+    def _scratch(self, name: str) -> tuple[Tensor, list[Tensor]]:
+        """Memory in `precision` of theta's size, and its parts."""
+        if name not in self.kept or self.kept[name][0].dtype != self.precision:
+            flat = torch.empty_like(self.theta, dtype=self.precision, requires_grad=False)
+            self.kept[name] = flat, self._split(flat)
+        return self.kept[name]
 
-    def _kept(self, name: str, flat: Tensor) -> list[Tensor]:
+    def _views(self, name: str, flat: Tensor) -> list[Tensor]:
         """Views of a tensor that stays where it is, made once: they would cost a tenth of a small network's update."""
-        views = self.views.get(name)
-        if views is None or views[0].data_ptr() != flat.data_ptr():
-            views = self.views[name] = self._split(flat.detach())
-        return views
+        if name not in self.kept or self.kept[name][0].data_ptr() != flat.data_ptr():
+            self.kept[name] = flat.detach(), self._split(flat.detach())
+        return self.kept[name][1]

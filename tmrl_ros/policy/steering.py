@@ -57,9 +57,9 @@ class Steering:
 
     def build(self, critics: int) -> tuple[Actor, Critic]:
         """Untrained networks."""
-        width = self.config.width
-        actor = Actor(self.feature_dim, self.heads, width)
-        return actor, Critic(critics, self.feature_dim, self.judged_dim, width)
+        width, layers = self.config.width, self.config.layers
+        actor = Actor(self.feature_dim, self.heads, width, layers)
+        return actor, Critic(critics, self.feature_dim, self.judged_dim, width, layers)
 
     def chunk(self, features: Tensor, u: Tensor) -> Tensor:
         """Actions [n, horizon, action_dim] in [-1, 1], differentiable in u [n, m]."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tmrl_ros.session import summary
+from tmrl_ros.session import runlog, summary
 from tmrl_ros.session.plots import plot_success
 
 HEADER = "| runs | seeds | base | final, mean (each) | robot-min to 80 %, median (each) | to 95 % | never rewarded |"
@@ -16,7 +16,10 @@ def run(folders: Iterable[Path], picture: Path) -> str:
     groups: dict[str, list[Path]] = {}
     for folder in folders:
         groups.setdefault(label(summary.read(folder)), []).append(Path(folder))
-    plot_success(groups, picture)
+    curves = {
+        n: [summary.curve(runlog.episode_events(m, "finetune")) for m in members] for n, members in groups.items()
+    }
+    plot_success(curves, picture)
     return table({name: [summary.read(folder) for folder in members] for name, members in groups.items()})
 
 

@@ -1,5 +1,6 @@
 """The figures of a report, each a function from rows (runlog.py) to a matplotlib figure."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from tmrl_ros.session import runlog
-from tmrl_ros.session.summary import WINDOW, outcomes, wilson
+from tmrl_ros.session.summary import WINDOW, Curve, outcomes, wilson
 from tmrl_ros.types import EpisodeEvent
 
 INK, MUTED, GRID = "#1c2430", "#6b7684", "#e6e9ee"
@@ -162,13 +162,30 @@ def dial_figure(dial: dict[str, Any]) -> Figure:
     return figure
 
 
-def plot_success(runs: dict[str, Sequence[str | Path]], path: str | Path) -> None:
+def plot_success(runs: dict[str, Sequence[Curve]], path: str | Path) -> None:
     """Compare methods in one picture: success over robot minutes, each run thin, each label's mean thick."""
     figure, axes = _figure(3.8)
-    for colour, (label, folders) in zip(SERIES, runs.items(), strict=False):
-        curves = [rolling_success(runlog.episode_events(folder, "finetune")) for folder in folders]
-        grid = np.linspace(0, max(minutes[-1] for minutes, _ in curves), 240)
-        sampled = np.array([_hold(grid, minutes, rates[:, 0]) for minutes, rates in curves])
+    _success_axes(axes, runs)
+    figure.savefig(path, dpi=150, facecolor="white")
+    plt.close(figure)
+
+
+def plot_success_grid(panels: dict[str, dict[str, Sequence[Curve]]], path: str | Path, columns: int) -> None:
+    """The same, a panel for each title, row by row."""
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(6.2 * columns, 3.4 * rows), squeeze=False)
+    for axes, (title, runs) in zip(grid.flat, panels.items(), strict=False):
+        axes.set_title(title, loc="left", fontsize=10.5)
+        if runs:
+            _success_axes(axes, runs)
+    figure.savefig(path, dpi=130, facecolor="white")
+    plt.close(figure)
+
+
+def _success_axes(axes: Axes, runs: dict[str, Sequence[Curve]]) -> None:
+    for colour, (label, curves) in zip(itertools.cycle(SERIES), runs.items(), strict=False):
+        grid = np.linspace(0, max(curve[-1][0] for curve in curves), 240)
+        sampled = np.array([_hold(grid, *_rolling(curve)) for curve in curves])
         for row in sampled:
             axes.plot(grid, row, color=colour, linewidth=0.9, alpha=0.35)
         known = ~np.isnan(sampled).any(0)
@@ -179,13 +196,19 @@ def plot_success(runs: dict[str, Sequence[str | Path]], path: str | Path) -> Non
     axes.legend(
         loc="center right",
         bbox_to_anchor=(1.0, 0.35),
-        fontsize=9.5,
+        fontsize=9,
         title="method (runs), mean thick",
         title_fontsize=9,
         alignment="left",
     )
-    figure.savefig(path, dpi=150, facecolor="white")
-    plt.close(figure)
+
+
+def _rolling(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """Minutes and success of the last WINDOW episodes, each [n]."""
+    minutes, success = np.array(curve, float).T
+    total = np.concatenate([[0], np.cumsum(success)])
+    first = np.maximum(np.arange(1, len(total)) - WINDOW, 0)
+    return minutes, (total[1:] - total[first]) / (np.arange(1, len(total)) - first)
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -18,7 +18,7 @@ def run(demos: Path, out: Path, config: PretrainConfig) -> BasePolicy:
     states, chunks = store.chunks(demonstrations, config.timing.action_horizon)
     title = f"pretrain {config.policy.kind} on {len(demonstrations.ends)} demonstrations"
     with update_progress(title, config.policy.steps, "pretrain/loss") as show:
-        policy = pretrain({"state": states}, chunks, config.policy, config.seed, show)
+        policy = pretrain({"state": states}, chunks, config.policy, config.seed, show, demonstrations.meta.state_names)
     policy.save(
         out, {"task": demonstrations.meta.task, "demonstrations": len(demonstrations.ends), "seed": config.seed}
     )

@@ -12,6 +12,7 @@ from tmrl_ros.errors import DataError
 from tmrl_ros.types import EpisodeEvent
 
 WINDOW = 20  # episodes of the moving success rate
+Curve = list[tuple[float, bool]]
 Z_95 = 1.959964  # two-sided 95 % point of the normal distribution
 
 
@@ -32,6 +33,11 @@ def outcomes(events: Sequence[EpisodeEvent]) -> list[EpisodeEvent]:
         if event.kind == "labelled" and event.episode in ended:
             ended[event.episode] = _relabel(ended[event.episode], event)
     return sorted((event for event in ended.values() if event.counted), key=lambda event: event.robot_time_s)
+
+
+def curve(events: Sequence[EpisodeEvent]) -> Curve:
+    """Robot minutes at which each counted episode ended, and whether it succeeded."""
+    return [(round(event.robot_time_s / 60, 3), bool(event.success)) for event in outcomes(events)]
 
 
 def success(events: Sequence[EpisodeEvent]) -> dict[str, Any]:
