@@ -77,6 +77,7 @@ VARIANTS = {
     "csp base": Variant("base", base="csp"),
     "tmrl": Variant(),
     "tmrl, coherent": Variant(modulation={"coherence": 0.5}),  # exploration that keeps to one answer within an episode
+    "tmrl, no candidates": Variant(modulation={"candidates": 1}),  # the mean acts greedily, unranked
     "dsrl": Variant("dsrl"),
     "rlpd": Variant("rlpd"),
     "residual": Variant("residual"),
