@@ -1,16 +1,22 @@
-"""Time of one chunk at batch 1, beside a plain re-statement of the reference's small model, at equal validation loss.
+"""Time of one chunk at batch 1, beside a plain re-statement of the reference's small model, and what both have learned.
 
-    python benchmarks/sampling.py [--quick]
+    python benchmarks/sampling.py [--quick] [--minutes 10]
 
-Both are trained for as much processor time on the same data: paths around an obstacle, left or right of it, 32 rows,
-with CSP's smoothing of the context. The loss printed is that of held-out paths, with the same draws for both. Both
-sample in 10 Euler steps, in turn, on one thread; the ratio is of medians.
-Writes benchmarks/results/sampling.{md,json,png} (with --quick nothing). The last line is {"ratio", "median_ms"}.
+Both learn the same data: paths around an obstacle, left or right of it, 32 rows, with CSP's smoothing of the context,
+in batches of 64. One rule for both: each of RATES is tried for TRY steps and the one with the lowest validation loss is
+kept; then the network is trained anew with twice as many steps each time, always with a whole schedule, until twice the
+steps improve the validation loss by less than 1 % or the next training would not fit into its minutes of processor
+time. Trainings of earlier runs are reused, so that a longer run goes on where a shorter one ended. The loss to compare
+is that of paths which neither training nor choice has seen, with the same draws for both.
+Both sample in 10 Euler steps, in turn, on one thread; the ratio is of medians.
+
+Writes benchmarks/results/sampling.{md,json,png}. With --quick nothing is trained or written: only times are measured,
+and the losses shown are those of the last full run. The last line is {"ratio", "median_ms"}.
 """
 
 import argparse
-import copy
 import json
+import os
 import statistics
 import time
 from pathlib import Path
@@ -25,9 +31,14 @@ from torch.nn import functional as F
 
 from tmrl_ros.policy.flow import VelocityNetwork, sinusoid
 from tmrl_ros.policy.schedule import smooth
+from tmrl_ros.session.plots import BLUE, GREEN, MUTED
 
 RESULTS = Path(__file__).parent / "results"
 HORIZON, ACTION, CONTEXT, STEPS = 32, 4, 8, 10
+WIDTH, LAYERS = 256, 3  # of ours
+RATES, TRY, BATCH, ENOUGH = (5e-4, 1e-3, 2e-3), 100, 64, 0.99
+RUNS = RESULTS / "sampling_trainings.json"  # by name, size, rate and steps: equal settings give equal networks
+COLOURS = {"reference": MUTED, "ours": BLUE, "ours, 5 steps": GREEN}
 
 
 class ReferenceBlock(nn.Module):
@@ -120,14 +131,14 @@ def loss(net: nn.Module, context: Tensor, chunk: Tensor, g: torch.Generator) -> 
     return (net(x, tau, context, sigma) - (noise - chunk)).square().mean()
 
 
-def fit(net: nn.Module, rate: float, steps: int, batch: int) -> float:
+def fit(net: nn.Module, rate: float, steps: int) -> float:
     """Train; returns processor seconds."""
-    context, chunk = paths(20_000, 0)
+    context, chunk = paths(50_000, 0)
     g, start = torch.Generator().manual_seed(1), time.thread_time()
     adam = torch.optim.AdamW(net.parameters(), rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(adam, rate, steps, pct_start=0.05)
     for _ in range(steps):
-        rows = torch.randint(len(chunk), (batch,), generator=g)
+        rows = torch.randint(len(chunk), (BATCH,), generator=g)
         adam.zero_grad()
         loss(net, context[rows], chunk[rows], g).backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -136,12 +147,45 @@ def fit(net: nn.Module, rate: float, steps: int, batch: int) -> float:
     return time.thread_time() - start
 
 
-def train(net: nn.Module, rate: float, seconds: float, batch: int = 64) -> tuple[int, float]:
-    """As many steps as fit into `seconds` of processor time; returns them and the loss on held-out paths."""
-    steps = max(20, int(seconds / (fit(copy.deepcopy(net), rate, 8, batch) / 8)))
-    fit(net, rate, steps, batch)
+def make(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return Reference() if name == "reference" else VelocityNetwork(HORIZON * ACTION, CONTEXT, WIDTH, LAYERS)
+
+
+def trained(name: str, rate: float, steps: int) -> dict[str, float]:
+    """One training from the start: its steps, processor seconds, and losses on paths that it has not seen.
+
+    One that an earlier run made is not made again; remove RUNS to start over.
+    """
+    runs = json.loads(RUNS.read_text()) if RUNS.exists() else {}
+    net = make(name)
+    key = f"{name}, {sum(p.numel() for p in net.parameters())} parameters, rate {rate:g}, {steps} steps of {BATCH}"
+    if key not in runs:
+        runs[key] = _train(net, rate, steps)
+        RUNS.write_text(json.dumps(runs, indent=1))
+        print(f"{key}: {json.dumps(runs[key])}", flush=True)
+    return runs[key]
+
+
+def _train(net: nn.Module, rate: float, steps: int) -> dict[str, float]:
+    row = {"rate": rate, "steps": steps, "seconds": fit(net, rate, steps)}
     with torch.no_grad():
-        return steps, loss(net, *paths(4096, 2), torch.Generator().manual_seed(3)).item()
+        for kind, seed in (("validation", 2), ("test", 4)):
+            row[kind] = loss(net, *paths(8192, seed), torch.Generator().manual_seed(seed + 1)).item()
+    return row
+
+
+def learning(name: str, seconds: float) -> dict:
+    """The rule above for one network."""
+    tried = [trained(name, rate, TRY) for rate in RATES]
+    best = min(tried, key=lambda row: row["validation"])
+    rows, converged = [best], False
+    while not converged and 2 * rows[-1]["seconds"] <= seconds:
+        rows.append(trained(name, best["rate"], 2 * rows[-1]["steps"]))
+        seconds -= rows[-1]["seconds"]
+        converged = rows[-1]["validation"] > ENOUGH * rows[-2]["validation"]
+    parameters = sum(p.numel() for p in make(name).parameters())
+    return {"parameters": parameters, "tried": tried, "rows": rows, "converged": converged}
 
 
 @torch.no_grad()
@@ -158,10 +202,18 @@ def sampling_ms(nets: dict[str, tuple[nn.Module, int]], rounds: int, n: int = 1)
     return durations
 
 
-def report(trained: dict, durations: dict[str, list[float]]) -> str:
-    lines = ["| | parameters | training steps | held-out loss |", "|---|---:|---:|---:|"]
-    for name, (net, steps, value) in trained.items():
-        lines.append(f"| {name} | {sum(p.numel() for p in net.parameters()):,} | {steps} | {value:.4f} |")
+def report(learned: dict, durations: dict[str, list[float]]) -> str:
+    lines = [
+        "| | parameters | rate | training steps | processor time | validation loss | test loss | |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    for name, one in learned.items():
+        last = one["rows"][-1]
+        end = "twice the steps gave less than 1 %" if one["converged"] else "still improving when its minutes were over"
+        lines.append(
+            f"| {name} | {one['parameters']:,} | {last['rate']:g} | {last['steps']:,} | {last['seconds']:.0f} s | "
+            f"{last['validation']:.4f} | {last['test']:.4f} | {end} |"
+        )
     lines += ["", "| a chunk at batch 1 | median | p99 |", "|---|---:|---:|"]
     for name, values in durations.items():
         p99 = sorted(values)[int(0.99 * (len(values) - 1))]
@@ -169,37 +221,68 @@ def report(trained: dict, durations: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def plot(durations: dict[str, list[float]], path: Path) -> None:
-    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+def notes(learned: dict, load: list[float]) -> str:
+    """How far the figures go."""
+    ours, reference = (learned[name]["rows"] for name in ("ours", "reference"))
+    equal = [(a["steps"], a["test"], b["test"]) for a in ours for b in reference if a["steps"] == b["steps"]]
+    steps, a, b = equal[-1]
+    verdict = "no worse" if ours[-1]["test"] <= reference[-1]["test"] else "worse"
+    unfinished = [name for name, one in learned.items() if not one["converged"]]
+    return (
+        f"Rates tried for {TRY} steps each: {', '.join(f'{rate:g}' for rate in RATES)}, the same for both. At the end "
+        f"ours ({WIDTH} wide, {LAYERS} blocks) is {verdict} than the reference by test loss; after equal samples, "
+        f"{steps:,} steps each, the test losses are {a:.4f} for ours and {b:.4f} for the reference. "
+        + (f"Not converged: {', '.join(unfinished)}. " if unfinished else "")
+        + f"One seed. Machine load while sampling was timed: {load[0]:.1f} to {load[1]:.1f}."
+    )
+
+
+def plot(learned: dict, durations: dict[str, list[float]], path: Path) -> None:
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.4))
+    for axis, key, label in ((axes[0], "steps", "training steps"), (axes[1], "seconds", "processor seconds")):
+        for name, one in learned.items():
+            points = [(row[key], row["test"]) for row in one["rows"]]
+            axis.plot(*zip(*points, strict=True), "o-", color=COLOURS[name], label=name, markersize=4)
+        axis.set(xscale="log", xlabel=f"{label}, each point a training", ylabel="loss on unseen paths")
+        axis.set_title(f"What is learned by {label}", fontsize=10.5, loc="left")
     for name, values in durations.items():
-        axis.plot(sorted(values), [(k + 1) / len(values) for k in range(len(values))], label=name)
-    axis.set(xscale="log", xlabel="ms a chunk, batch 1", ylabel="share of chunks")
-    axis.legend(frameon=False)
-    figure.savefig(path, dpi=100)
+        shares = [(k + 1) / len(values) for k in range(len(values))]
+        axes[2].plot(sorted(values), shares, color=COLOURS[name], label=name, linewidth=2)
+    axes[2].set(xscale="log", xlabel="ms a chunk, batch 1", ylabel="share of chunks")
+    axes[2].set_xticks((2, 5, 10, 20, 40), ("2", "5", "10", "20", "40"))
+    axes[2].minorticks_off()
+    axes[2].set_title("Time of a chunk", fontsize=10.5, loc="left")
+    for axis in axes:
+        axis.legend(fontsize=9)
+    figure.savefig(path, dpi=110, facecolor="white")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="ends within a minute")
+    parser.add_argument("--quick", action="store_true", help="times only, with the losses of the last full run")
+    parser.add_argument("--minutes", type=float, default=10, help="processor time for the doublings of each network")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    nets = {"reference": Reference(), "ours": VelocityNetwork(HORIZON * ACTION, CONTEXT, 256, 3)}
-    rates = {"reference": 1e-3, "ours": 2e-3}  # ours after four short trials at 1e-3 to 3e-3, the reference's untuned
-    trained = {name: (net, *train(net, rates[name], 8 if options.quick else 40)) for name, net in nets.items()}
-    steps = {"reference": (nets["reference"], STEPS), "ours": (nets["ours"], STEPS), "ours, 5 steps": (nets["ours"], 5)}
-    durations = sampling_ms(steps, 50 if options.quick else 500)
+    store = RESULTS / "sampling.json"
+    if options.quick:
+        learned = json.loads(store.read_text()).get("learned", {}) if store.exists() else {}
+        print(f"quick: no training; losses, if any, are those of the last full run ({store.name})")
+    else:
+        learned = {name: learning(name, 60 * options.minutes) for name in ("ours", "reference")}
+    ours = make("ours")
+    load = [os.getloadavg()[0]]
+    nets = {"reference": (make("reference"), STEPS), "ours": (ours, STEPS), "ours, 5 steps": (ours, 5)}
+    durations = sampling_ms(nets, 200 if options.quick else 500)
+    load.append(os.getloadavg()[0])
     median = {name: statistics.median(values) for name, values in durations.items()}
     last = {"ratio": round(median["ours"] / median["reference"], 4), "median_ms": round(median["ours"], 3)}
-    print(report(trained, durations))
+    print(report(learned, durations))
     if not options.quick:
-        losses = {name: {"steps": steps, "loss": value} for name, (_, steps, value) in trained.items()}
-        head = (
-            "# Time of a chunk\n\n`python benchmarks/sampling.py`, one thread, its processor time; 40 s of training\n\n"
-        )
-        (RESULTS / "sampling.md").write_text(head + report(trained, durations) + "\n")
-        (RESULTS / "sampling.json").write_text(json.dumps(last | {"median": median, "trained": losses}, indent=1))
-        plot(durations, RESULTS / "sampling.png")
+        head = "# Time of a chunk\n\n`python benchmarks/sampling.py`, one thread, its processor time.\n\n"
+        text = f"{head}{report(learned, durations)}\n\n{notes(learned, load)}\n\n![learning and times](sampling.png)\n"
+        (RESULTS / "sampling.md").write_text(text)
+        store.write_text(json.dumps(last | {"median": median, "learned": learned, "load": load}, indent=1))
+        plot(learned, durations, RESULTS / "sampling.png")
     print(json.dumps(last))
 
 

@@ -15,6 +15,7 @@ def result(final: float, to_80: float | None, first: float | None = 1.0, **about
         "method": "tmrl",
         "base_success": nothing,
         "final_success": rate,
+        "robot_minutes": 30.0,
         "robot_minutes_to_80": to_80,
         "robot_minutes_to_95": None,
         "robot_minutes_to_first_success": first,
@@ -35,6 +36,11 @@ def test_the_table_shows_every_seed_and_those_that_never_found_reward():
     ours, theirs = rows[2:]
     assert "**0.70** (0.90 0.50)" in ours and "(5.0 never)" in ours and ours.endswith("0 of 2 |")
     assert theirs.endswith("1 of 1 |")
+
+
+def test_an_evaluation_alone_has_no_minutes():
+    rows = compare.table({"base": [result(0.1, None, None, robot_minutes=0.0)]}).splitlines()
+    assert rows[2].endswith("| | | |") and "never" not in rows[2]
 
 
 @pytest.fixture

@@ -47,15 +47,17 @@ def test_nothing_is_learned_before_the_warm_up_is_over():
     assert not any(infos[:7]) and all(infos[7:])
 
 
-def test_a_resumed_learner_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
-    whole, first = Learner(CONFIG, BASE), Learner(CONFIG, BASE)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_learner_equals_the_uninterrupted_one_bit_for_bit(precision, tmp_path):
+    config = CONFIG.model_copy(update={"sac": CONFIG.sac.model_copy(update={"precision": precision})})
+    whole, first = Learner(config, BASE), Learner(config, BASE)
     feed(whole, range(12))
     state = torch.get_rng_state()
-    torch.manual_seed(CONFIG.seed)
-    first = Learner(CONFIG, BASE)
+    torch.manual_seed(config.seed)
+    first = Learner(config, BASE)
     feed(first, range(12))
     first.save(tmp_path / "learner")
-    second = Learner(CONFIG, BASE)
+    second = Learner(config, BASE)
     second.restore(tmp_path / "learner")
     torch.set_rng_state(state)
     reference = feed(whole, range(12, 20))

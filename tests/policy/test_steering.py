@@ -117,3 +117,9 @@ def test_the_prior_is_standard_noise_within_its_bounds_and_no_residual_to_speak_
     assert values["z"].std().item() == pytest.approx(0.9, abs=0.1) and values["z"].abs().max() <= 1.5001
     assert values["residual"].std() < 0.05
     assert steer.modulation(u[0]).residual.shape == (2,) and isinstance(steer.modulation(u[0]), Modulation)
+
+
+def test_builds_as_many_layers_as_asked():
+    actor, critic = steering(layers=3, width=16).build(2)
+    assert [len(network.units) for network in (actor, critic)] == [3, 3]
+    assert critic(torch.zeros(5, 3), torch.zeros(5, 3)).shape == (2, 5)

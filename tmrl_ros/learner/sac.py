@@ -36,6 +36,7 @@ class Sac:
             network.precision = getattr(torch, config.precision)
         self.target = copy.deepcopy(critic).requires_grad_(False)
         self.average = copy.deepcopy(actor).requires_grad_(False)  # acts: the last iterate swings
+        self.average.precision = torch.float32
         self.log_temperature.grad = torch.zeros_like(self.log_temperature)
         if config.precision == "float32":
             for network in (actor, critic):

@@ -77,7 +77,7 @@ class Ensemble(nn.Module):
         last = trace.inputs[-1]
         if self.exact:
             return torch.baddbmm(exact[-1], last.float(), exact[-2]), trace
-        return torch.baddbmm(parts[-1], last, parts[-2]).float(), trace
+        return self._affine(last, parts[-2], parts[-1]).float(), trace
 
     def pull_back(
         self, trace: Trace, g: Tensor, parameters: bool = False, inputs: slice | None = None
@@ -163,7 +163,7 @@ class Ensemble(nn.Module):
         """Memory in `precision` of theta's size, and its parts."""
         if name not in self.kept or self.kept[name][0].dtype != self.precision:
             flat = torch.empty_like(self.theta, dtype=self.precision, requires_grad=False)
-            self.kept[name] = flat, self._split(flat)
+            self.kept[name], self.copied = (flat, self._split(flat)), None
         return self.kept[name]
 
     def _views(self, name: str, flat: Tensor) -> list[Tensor]:

@@ -43,6 +43,8 @@ def _row(name: str, runs: list[dict[str, Any]]) -> str:
         f"{statistics.mean(bases):.2f}" if bases else "",
         f"**{statistics.mean(finals):.2f}** ({' '.join(f'{value:.2f}' for value in finals)})" if finals else "",
     ]
+    if not any(r["robot_minutes"] for r in runs):  # an evaluation alone
+        return f"| {' | '.join(cells)} | | | |"
     for share in (80, 95):
         each = [r[f"robot_minutes_to_{share}"] for r in runs]
         cells.append(f"{minutes(median(each))} ({' '.join(map(minutes, each))})")
