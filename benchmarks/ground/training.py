@@ -41,13 +41,14 @@ class Run:
         facts = METHODS[method]
         fixed = {"heads": facts.heads} | ({} if facts.base_kind == "csp" else {"sigma_start": 0.0})
         self.actor_config = ActorConfig(**world.actor | fixed)
-        self.sac_config = SacConfig(**world.sac | facts.learner.get("sac", {}))
+        self.sac_config = SacConfig(**facts.learner.get("sac", {}) | world.sac)
         self.world, self.base, self.budget, self.seed = world, base, budget, seed
         self.steering = Steering(self.actor_config, base, world.execution)
         self.sac = Sac(*self.steering.build(self.sac_config.critics), self.sac_config, self.steering.judged)
-        self.replay = Replay(budget.decisions + budget.arenas, base.feature_dim, self.steering.judged_dim)
+        self.replay = Replay(budget.decisions + budget.arenas, self.steering.feature_dim, self.steering.judged_dim)
         share = self.sac_config.demo_share
-        self.demos = demo_replay(self.steering, demos.states, demos.actions, demos.ends) if share else None
+        rows = demos.states[demos.reached], demos.actions[demos.reached], demos.ends
+        self.demos = demo_replay(self.steering, *rows) if share else None
         self.rng, self.noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         self.arenas = [Arena(world) for _ in range(budget.arenas)]
         self.judges = [Arena(world) for _ in range(budget.arenas)]
@@ -93,7 +94,9 @@ class Run:
         if self.decisions < self.budget.warmup:
             u = self._prior(n)
         else:
-            u = torch.cat([self._choose(features[: n // 2], greedy=True), self._choose(features[n // 2 :], greedy=False)])
+            u = torch.cat(
+                [self._choose(features[: n // 2], greedy=True), self._choose(features[n // 2 :], greedy=False)]
+            )
         rows = self._rows(features, u)
         judged = rows.reshape(n, -1) if self.steering.judges_action else u.numpy()
         played = [arena.play(chunk) for arena, chunk in zip(self.arenas, rows, strict=True)]
@@ -135,7 +138,7 @@ class Run:
         return self.seed * 1_000_000 + self.episodes
 
     def _features(self, states: list[np.ndarray]) -> Tensor:
-        return self.base.features({"state": torch.as_tensor(np.stack(states))})
+        return self.steering.features({"state": torch.as_tensor(np.stack(states))})
 
     @torch.no_grad()
     def _choose(self, features: Tensor, greedy: bool) -> Tensor:

@@ -1,8 +1,8 @@
 """The two worlds of the published ground: OGBench's own environments, and demonstrations made with them.
 
-OGBench's data sets cannot be downloaded here, so they are made the way its generating scripts make them (repository
-seohongpark/ogbench, `data_gen_scripts`): `navigate` for pointmaze, a shortest-path expert with action noise 0.5 that is given a
-new goal whenever it reaches one; `play` for cube, the wheel's open-loop pick-and-place planner with its own noise.
+OGBench's data sets cannot be downloaded here, so they are made as its scripts make them (seohongpark/ogbench,
+data_gen_scripts): `navigate` for pointmaze, a shortest-path expert with action noise 0.5 that is given a new goal
+whenever it reaches one; `play` for cube, the wheel's open-loop pick-and-place planner with its own noise.
 """
 
 from collections.abc import Callable
@@ -13,64 +13,68 @@ import gymnasium
 import numpy as np
 import ogbench  # noqa: F401  registers the environments
 
-CUBE_CENTRE, CUBE_SCALE = np.array([0.425, 0.0, 0.0]), 10.0  # as OGBench's own observation scales positions
+CENTRE_M, SCALE = np.array([0.425, 0.0, 0.0]), 10.0  # as OGBench's own observation scales positions
+CUBE, GOAL = slice(19, 22), slice(28, 31)  # in the state of the cube's world
 
 
 @dataclass(frozen=True)
 class Demos:
-    """Demonstrations end to end: rows of states and actions, the chunk [horizon, action_dim] that each row began, and
-    `ends`, the row after each demonstration's last, which reached its goal."""
+    """All rows as they were collected, and which of them are demonstrations that reached their goal."""
 
     states: np.ndarray
     actions: np.ndarray
-    chunks: np.ndarray
-    ends: np.ndarray
+    chunked: np.ndarray  # rows that begin a whole chunk
+    reached: np.ndarray  # rows of demonstrations up to their first success, end to end
+    ends: np.ndarray  # of each, within `reached`
+
+    def chunks(self, horizon: int) -> np.ndarray:
+        """What was done from each chunked row on [n, horizon, action_dim]."""
+        return self.actions[self.chunked[:, None] + np.arange(horizon)]
 
 
 @dataclass(frozen=True)
 class World:
-    """What is learned where: `train` makes demonstrations, `env` is fine-tuned on, over its five published tasks."""
+    """What is learned where: `collect` makes demonstrations, `env` is fine-tuned on, over its five published tasks."""
 
     env: str
     limit: int  # steps an episode, as OGBench registers it
     horizon: int  # rows a chunk
     execution: int  # rows of it that run
+    rows: int  # of demonstrations, about
     state: Callable[[gymnasium.Env], np.ndarray]
-    collect: Callable[[int, int], "Trajectory"]  # (rows, seed)
+    collect: Callable[[int, int], "Stream"]  # (rows, seed)
     base: dict[str, Any] = field(default_factory=dict)  # of BaseConfig
     actor: dict[str, Any] = field(default_factory=dict)  # of ActorConfig
     sac: dict[str, Any] = field(default_factory=dict)  # of SacConfig
 
-    def demos(self, rows: int, seed: int) -> Demos:
-        """About `rows` rows of successful demonstrations."""
-        return self.collect(rows, seed).cut(self.horizon)
+    def demos(self, seed: int) -> Demos:
+        """Successful demonstrations."""
+        return self.collect(self.rows, seed).cut(self.horizon)
 
 
-class Trajectory:
-    """A stream of rows, in which `leg` counts the goals: rows of one leg are one demonstration if it succeeded."""
+@dataclass
+class Stream:
+    """Rows as they are collected; rows of one goal are one demonstration if the goal was reached."""
 
-    def __init__(self):
-        self.states, self.actions, self.legs, self.done, self.breaks = [], [], [], [], []
+    states: list = field(default_factory=list)
+    actions: list = field(default_factory=list)
+    done: list = field(default_factory=list)  # whether this row's action reached the goal
+    goals: list = field(default_factory=list)  # a number for each goal
+    episodes: list = field(default_factory=list)  # and for each reset
 
-    def add(self, state: np.ndarray, action: np.ndarray, leg: int, done: bool) -> None:
-        """`done` if this row's action reached the goal of its leg."""
-        for rows, value in zip((self.states, self.actions, self.legs, self.done), (state, action, leg, done), strict=True):
-            rows.append(value)
+    def add(self, *row: Any) -> None:
+        """One row, in the order of the fields."""
+        for values, value in zip(vars(self).values(), row, strict=True):
+            values.append(value)
 
     def cut(self, horizon: int) -> Demos:
-        """Demonstrations up to their first success; chunks run on into what was done next."""
-        actions, legs, done = np.float32(self.actions), np.array(self.legs), np.array(self.done)
-        last = len(actions) - 1
-        keep, ends = [], []
-        for leg in np.unique(legs):
-            rows = np.flatnonzero(legs == leg)
-            hits = np.flatnonzero(done[rows])
-            if len(hits) and rows[hits[0]] + horizon <= last:
-                keep.append(rows[: hits[0] + 1])
-                ends.append(hits[0] + 1)
-        rows = np.concatenate(keep)
-        chunks = actions[rows[:, None] + np.arange(horizon)]
-        return Demos(np.float32(self.states)[rows], actions[rows], chunks, np.cumsum(ends))
+        """Find the demonstrations; chunks run on into what was done next, never across a reset."""
+        states, actions, done, goals, episodes = (np.array(values) for values in vars(self).values())
+        whole = np.append(episodes, np.full(horizon, -1))[horizon - 1 : -1] == episodes
+        parts = np.split(np.arange(len(done)), np.flatnonzero(np.diff(goals)) + 1)
+        demos = [part[: done[part].argmax() + 1] for part in parts if done[part].any()]
+        ends = np.cumsum([len(demo) for demo in demos])
+        return Demos(np.float32(states), np.float32(actions), np.flatnonzero(whole), np.concatenate(demos), ends)
 
 
 class Arena:
@@ -106,36 +110,42 @@ def maze_state(env: gymnasium.Env) -> np.ndarray:
     return np.float32([*env.get_xy(), *env.cur_goal_xy])
 
 
-def navigate(maze: str) -> Callable[[int, int], Trajectory]:
+def navigate(maze: str) -> Callable[[int, int], Stream]:
     """Demonstrations of a shortest-path expert in `maze`, episodes of 1000 steps as OGBench's `navigate`."""
 
-    def collect(rows: int, seed: int) -> Trajectory:
+    def collect(rows: int, seed: int) -> Stream:
         np.random.seed(seed)
-        env, rng, trajectory, leg = make(maze, terminate_at_goal=False), np.random.default_rng(seed), Trajectory(), 0
-        free = env.maze_map == 0
-        cells = list(zip(*np.nonzero(free), strict=True))
-        vertices = [cell for cell in cells if not _hallway(free, *cell)]
-        while len(trajectory.states) < rows:
-            start, goal = rng.choice(cells), rng.choice(vertices)
-            env.reset(seed=seed + leg, options={"task_info": {"init_ij": start, "goal_ij": goal}})
-            distance = None
+        env, rng, stream, goal = make(maze, terminate_at_goal=False), np.random.default_rng(seed), Stream(), 0
+        cells = np.argwhere(env.maze_map == 0)
+        corners = [cell for cell in cells if not _hallway(env.maze_map == 0, *cell)]
+        for episode in range(-(-rows // 1000)):
+            ends = {"init_ij": rng.choice(cells), "goal_ij": rng.choice(corners)}
+            env.reset(seed=seed + episode, options={"task_info": ends})
+            steps, goal = _steps_to_goal(env), goal + 1
             for _ in range(1000):
-                if distance is None:
-                    distance = env.get_oracle_subgoal(env.get_xy(), env.cur_goal_xy)[1]
-                state, here = maze_state(env), env.xy_to_ij(env.get_xy())
-                around = [(here[0] + di, here[1] + dj) for di, dj in ((0, 0), (-1, 0), (0, -1), (1, 0), (0, 1))]
-                aim = min((cell for cell in around if distance[cell] >= 0), key=distance.__getitem__)
-                way = np.subtract(env.ij_to_xy(aim), env.get_xy())
-                action = np.clip(way / (np.linalg.norm(way) + 1e-6) + rng.normal(0, 0.5, 2), -1, 1)
+                state, way = maze_state(env), _way(env, steps)
+                action = np.clip(way + rng.normal(0, 0.5, 2), -1, 1)
                 success = bool(env.step(action)[4]["success"])
-                trajectory.add(state, action, leg, success)
+                stream.add(state, action, success, goal, episode)
                 if success:
-                    env.set_goal(goal_ij=rng.choice(vertices))
-                    leg, distance = leg + 1, None
-            leg += 1
-        return trajectory
+                    env.set_goal(goal_ij=rng.choice(corners))
+                    steps, goal = _steps_to_goal(env), goal + 1
+        return stream
 
     return collect
+
+
+def _steps_to_goal(env: gymnasium.Env) -> np.ndarray:
+    """Cells to go from each cell, -1 for walls."""
+    return env.get_oracle_subgoal(env.get_xy(), env.cur_goal_xy)[1]
+
+
+def _way(env: gymnasium.Env, steps: np.ndarray) -> np.ndarray:
+    """Unit vector to the middle of the neighbouring cell that is nearest to the goal, or of this one at the goal."""
+    i, j = env.xy_to_ij(env.get_xy())
+    around = [cell for cell in ((i, j), (i - 1, j), (i, j - 1), (i + 1, j), (i, j + 1)) if steps[cell] >= 0]
+    way = np.subtract(env.ij_to_xy(min(around, key=steps.__getitem__)), env.get_xy())
+    return way / (np.linalg.norm(way) + 1e-6)
 
 
 def _hallway(free: np.ndarray, i: int, j: int) -> bool:
@@ -147,32 +157,31 @@ def _hallway(free: np.ndarray, i: int, j: int) -> bool:
 def cube_state(env: gymnasium.Env) -> np.ndarray:
     """OGBench's 28 numbers, then the goal position scaled as the cube's is."""
     goal = env.data.mocap_pos[env._cube_target_mocap_ids[0]]
-    return np.float32([*env.compute_observation(), *(goal - CUBE_CENTRE) * CUBE_SCALE])
+    return np.float32([*env.compute_observation(), *(goal - CENTRE_M) * SCALE])
 
 
-def play(name: str, far_m: float) -> Callable[[int, int], Trajectory]:
-    """Demonstrations of OGBench's `play` planner, with cubes and targets no further from the arm than x = `far_m`."""
+def play(name: str) -> Callable[[int, int], Stream]:
+    """Rows of OGBench's `play` planner; the goal in each is where the cube is then, as in the reference."""
 
-    def collect(rows: int, seed: int) -> Trajectory:
+    def collect(rows: int, seed: int) -> Stream:
         from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
 
         np.random.seed(seed)
-        env, trajectory, leg = make(name, terminate_at_goal=False, mode="data_collection"), Trajectory(), 0
-        for bounds in (env._object_sampling_bounds, env._target_sampling_bounds):
-            bounds[1, 0] = far_m
-        oracle = CubePlanOracle(env=env)
-        while len(trajectory.states) < rows:
-            _, info = env.reset(seed=seed + leg)
-            oracle.reset(None, info)
+        env, stream, goal = make(name, terminate_at_goal=False, mode="data_collection"), Stream(), 0
+        planner = CubePlanOracle(env=env)
+        for episode in range(-(-rows // 1000)):
+            _, info = env.reset(seed=seed + episode)
+            planner.reset(None, info)
+            goal += 1
             for _ in range(1000):
-                action, state = np.clip(oracle.select_action(None, info), -1, 1), cube_state(env)
-                _, _, _, _, info = env.step(action)
-                trajectory.add(state, action, leg, bool(info["success"]))
-                if oracle.done:
-                    leg += 1
+                state, action = cube_state(env), np.clip(planner.select_action(None, info), -1, 1)
+                state[GOAL] = state[CUBE]
+                info = env.step(action)[4]
+                stream.add(state, action, bool(info["success"]), goal, episode)
+                if planner.done:
                     _, info = env.set_new_target(p_stack=0.0)
-                    oracle.reset(None, info)
-            leg += 1
-        return trajectory
+                    planner.reset(None, info)
+                    goal += 1
+        return stream
 
     return collect
