@@ -19,12 +19,12 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 os.environ["OMP_NUM_THREADS"] = "1"
-from tmrl_ros.config import METHODS, LearnerConfig, validate
+from tmrl_ros.config import METHODS, BaseConfig, LearnerConfig, validate
 from tmrl_ros.data import store
 from tmrl_ros.learner import offline as learning
 from tmrl_ros.policy.base import BasePolicy
@@ -32,7 +32,7 @@ from tmrl_ros.session import compare, graph, phases, pretrain, runlog, summary
 from tmrl_ros.session.phases import Job
 from tmrl_ros.session.plots import plot_success_grid
 
-RUNS, RESULTS = Path("runs/franka"), Path(__file__).parent / "results/franka.json"
+RESULTS = Path(__file__).parent / "results/franka.json"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,19 @@ VARIANTS = {
     },
 }
 SEEDS = [100, 101, 102, 103, 104]
-EPISODES, DEMOS = 50, 80  # of each evaluation; of each seed
+
+
+class Size(NamedTuple):
+    """How much a run is given beside its robot time."""
+
+    runs: Path
+    episodes: int  # of each evaluation
+    demos: int  # of each seed
+    steps: int  # of pre-training
+
+
+FULL = Size(Path("runs/franka"), 50, 80, BaseConfig().steps)
+GLIMPSE = Size(Path("runs/franka_quick"), 2, 5, 200)
 QUICK = Scene("pick_cube", knock(-0.0354, 0.0354), 0.5, "a glimpse")
 PICTURES = {
     "methods": ["tmrl", "dsrl", "rlpd", "residual", "rfs"],
@@ -100,33 +112,33 @@ PICTURES = {
 # ---- one run --------------------------------------------------------------------------------------------------------
 
 
-def prepare(task: str, kind: str, seed: int, demos: int) -> None:
+def prepare(task: str, kind: str, seed: int, size: Size) -> None:
     """Demonstrations and one base policy of a seed, unless they are there."""
-    folder = base_folder(task, seed)
+    folder = base_folder(task, seed, size)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "demos.zarr").exists():
-        phases.collect(Job(task=task, seed=seed, demos=demos, in_process=True), folder)
+        phases.collect(Job(task=task, seed=seed, demos=size.demos, in_process=True), folder)
     if not (folder / kind).exists():
-        config = graph.section("pretrain", "", seed=seed, policy={"kind": kind})
+        config = graph.section("pretrain", "", seed=seed, policy={"kind": kind, "steps": size.steps})
         pretrain.run(folder / "demos.zarr", folder / kind, config)
 
 
-def base_folder(task: str, seed: int) -> Path:
-    return (RUNS / "bases" / task / str(seed)).resolve()
+def base_folder(task: str, seed: int, size: Size) -> Path:
+    return (size.runs / "bases" / task / str(seed)).resolve()
 
 
-def run(scene: Scene, variant_name: str, seed: int, folder: Path, episodes: int) -> dict:
+def run(scene: Scene, variant_name: str, seed: int, folder: Path, size: Size) -> dict:
     """One run in `folder`; returns its record."""
     variant = VARIANTS[variant_name]
     steering = {"modulation": variant.modulation}
     job = Job(
-        task=scene.task, method=variant.method, seed=seed, minutes=scene.minutes, bias_cm=0.0, episodes=episodes,
+        task=scene.task, method=variant.method, seed=seed, minutes=scene.minutes, bias_cm=0.0, episodes=size.episodes,
         in_process=True, overrides={"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}},
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in (("demos.zarr", "demos.zarr"), ("base_policy", variant.base_kind)):
         (folder / name).unlink(missing_ok=True)
-        (folder / name).symlink_to(base_folder(scene.task, seed) / source)
+        (folder / name).symlink_to(base_folder(scene.task, seed, size) / source)
     if variant.method == "base":
         phases.evaluate_base(job, folder)
         return record(scene, variant, seed, [], runlog.episode_events(folder, "base"))
@@ -151,7 +163,14 @@ def learn_from_corrections(job: Job, folder: Path, steering: dict[str, Any]) -> 
 
 def record(scene: Scene, variant: Variant, seed: int, training: list, final: list) -> dict:
     """What is kept of a run: the fields of a summary that comparisons look at, and every training episode."""
-    about = {"task": scene.task, "method": variant.method, "seed": seed, "demos": DEMOS, "updates": 0, "wall_s": {}}
+    about = {
+        "task": scene.task,
+        "method": variant.method,
+        "seed": seed,
+        "demos": FULL.demos,
+        "updates": 0,
+        "wall_s": {},
+    }
     about["revision"] = summary.git_revision(Path(__file__).parent)
     whole = summary.summarise(**about, base=[], training=training, final=final)
     kept = ("base_success", "final_success", "robot_minutes", "robot_minutes_to_first_success", "revision")
@@ -169,7 +188,7 @@ def record(scene: Scene, variant: Variant, seed: int, training: list, final: lis
 
 def settings(scene: Scene, variant: Variant) -> dict[str, Any]:
     """What a run depends on beside its seed and the code."""
-    return {"scene": asdict(scene), "variant": asdict(variant), "episodes": EPISODES, "demos": DEMOS}
+    return {"scene": asdict(scene), "variant": asdict(variant), "episodes": FULL.episodes, "demos": FULL.demos}
 
 
 # ---- many runs ------------------------------------------------------------------------------------------------------
@@ -185,11 +204,10 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="run nothing: the table and the picture of what is there")
     options = parser.parse_args()
     if options.quick:
-        scenes, variants, seeds, episodes, demos = {"quick": QUICK}, ["tmrl", "dsrl"], [0], 2, 5
+        scenes, variants, seeds, size = {"quick": QUICK}, ["tmrl", "dsrl"], [0], GLIMPSE
         done: dict = {}
     else:
-        scenes, variants, seeds = {s: SCENES[s] for s in options.scenes}, options.only, options.seeds
-        episodes, demos = EPISODES, DEMOS
+        scenes, variants, seeds, size = {s: SCENES[s] for s in options.scenes}, options.only, options.seeds, FULL
         done = json.loads(RESULTS.read_text())["runs"] if RESULTS.exists() else {}
     missing = [
         (s, v, seed)
@@ -198,7 +216,7 @@ def main() -> None:
         for seed in seeds
         if done.get(s, {}).get(v, {}).get(str(seed), {}).get("settings") != settings(scenes[s], VARIANTS[v])
     ]
-    for (s, v, seed), outcome in [] if options.report else campaign(missing, scenes, options.jobs, episodes, demos):
+    for (s, v, seed), outcome in [] if options.report else campaign(missing, scenes, options.jobs, size):
         done.setdefault(s, {}).setdefault(v, {})[str(seed)] = json.loads(json.dumps(outcome))
         print(f"{s}, {v}, {seed}: {sentence(outcome)}", flush=True)
         if not options.quick:
@@ -206,17 +224,17 @@ def main() -> None:
     print(json.dumps(report(done, {**SCENES, **scenes}, None if options.quick else RESULTS)))
 
 
-def campaign(missing, scenes: dict[str, Scene], jobs: int, episodes: int, demos: int):
+def campaign(missing, scenes: dict[str, Scene], jobs: int, size: Size):
     """Yields each run and its record as it ends."""
     bases = sorted({(scenes[s].task, seed, VARIANTS[v].base_kind) for s, v, seed in missing})
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for kind in ("csp", "plain"):  # one after the other: they share demonstrations
-            some = [(task, kind, seed, demos) for task, seed, needed in bases if needed == kind]
+            some = [(task, kind, seed, size) for task, seed, needed in bases if needed == kind]
             list(pool.map(prepare, *zip(*some, strict=True))) if some else None
         running = {}
         for s, v, seed in missing:
-            folder = RUNS / s / v.replace(", ", "_").replace(" ", "_") / str(seed)
-            running[pool.submit(run, scenes[s], v, seed, folder, episodes)] = s, v, seed
+            folder = size.runs / s / v.replace(", ", "_").replace(" ", "_") / str(seed)
+            running[pool.submit(run, scenes[s], v, seed, folder, size)] = s, v, seed
         for job in as_completed(running):
             yield running[job], job.result()
 
