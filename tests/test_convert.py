@@ -39,6 +39,7 @@ COUNT = st.integers(0, 2**32 - 1)
 FLOAT32 = st.floats(-1e3, 1e3, width=32)
 FLOAT64 = st.floats(-1e3, 1e3)
 SECONDS = st.floats(0, 1e6)
+WIDTH_M = st.floats(0, 0.08, allow_subnormal=False)  # the least number has no half, and two fingers share the width
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 MODE = st.sampled_from(Mode)
 
@@ -124,9 +125,6 @@ def test_a_record_survives_the_wire(records):
 
 
 @settings(max_examples=40, deadline=None)
-WIDTH_M = st.floats(0, 0.08, allow_subnormal=False)  # the least number has no half, and two fingers share the width
-
-
 @given(STAMP, vector(7, np.float64), vector(7, np.float64), WIDTH_M, vector(3, np.float64))
 def test_robot_state_survives_its_three_messages(stamp_ns, q, dq, width_m, force_n):
     robot = RobotState(stamp_ns, q, dq, width_m, force_n)
