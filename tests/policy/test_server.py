@@ -4,8 +4,10 @@ import torch
 
 from tmrl_ros.config import ActorConfig, BaseConfig, PolicyConfig, Timing
 from tmrl_ros.errors import ActionError, ConfigError
+from tmrl_ros.policy.actor_file import write_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.server import PolicyServer
+from tmrl_ros.policy.steering import Steering
 from tmrl_ros.types import DecisionRequest, Observation
 
 BASE = BasePolicy(BaseConfig(width=16, layers=1), 3, 2, 4).eval()
@@ -67,3 +69,13 @@ def test_partly_coherent_exploration_stays_standard_normal():
     assert z.std() == pytest.approx(1.0, abs=0.05)
     within = np.stack([noises(episode, 0.5) for episode in range(300)])
     assert np.corrcoef(within[:, 0, 0], within[:, 1, 0])[0, 1] == pytest.approx(0.5, abs=0.15)
+
+
+def test_an_actor_acts_with_the_candidates_it_was_written_with(tmp_path):
+    """One that was trained offline has a mean alone: its spread was never trained."""
+    steering = Steering(ActorConfig(heads="z sigma", candidates=1), BASE, 4)
+    write_actor(tmp_path / "actor", *steering.build(2), steering, 1)
+    config = PolicyConfig(timing=Timing(action_horizon=4, execution_horizon=4), actor=str(tmp_path / "actor"))
+    server = PolicyServer(config, BASE)
+    greedy = [server.decide(DecisionRequest(0, 0, k, True), SEEN).modulation.z for k in range(4)]
+    assert all((z == greedy[0]).all() for z in greedy)

@@ -77,7 +77,7 @@ class PolicyServer:
         The noise of exploring keeps a share of its variance over the episode: what is wrong at deployment (a camera, a
         load) is wrong all along, and an episode has to try one answer to it throughout.
         """
-        steering, settings = self.steering, self.config.steering
+        steering, settings = self.steering, self.steering.config
         candidates = settings.candidates if request.greedy else settings.explored
         noise = torch.randn(candidates, steering.heads.dim, generator=generator)
         if settings.coherence and not request.greedy:
