@@ -14,8 +14,10 @@ from tmrl_ros.session import data_cli
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="One hour at a Franka, simulated or real.")
 app.add_typer(data_cli.app, name="data")
 INTERRUPTED = 130
-Task = Literal["pick_cube", "push_cube"]
+Task = Annotated[Literal["pick_cube", "push_cube"], typer.Option(help="What the robot is to do.")]
+BiasCm = Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")]
 Learning = Literal["tmrl", "dsrl", "rfs", "residual", "rlpd"]
+LearnedBy = Annotated[Learning, typer.Option(help="How it learns.")]
 Method = Literal["base", Learning]
 ParamsFile = Annotated[str, typer.Option(help="Parameter file; empty: config/sim.yaml.")]
 
@@ -34,11 +36,11 @@ def _options(
 
 @app.command()
 def demo(
-    task: Annotated[Task, typer.Option(help="What the robot learns.")] = "pick_cube",
-    method: Annotated[Learning, typer.Option(help="How it learns.")] = "tmrl",
+    task: Task = "pick_cube",
+    method: LearnedBy = "tmrl",
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes of fine-tuning, resets included.")] = 60.0,
-    bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 5.0,
+    bias_cm: BiasCm = 5.0,
     demos: Annotated[int, typer.Option(min=1, help="Demonstrations to collect.")] = 80,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each evaluation.")] = 100,
     name: Annotated[str, typer.Option(help="Folder under runs/; empty: after task, method and seed.")] = "",
@@ -116,13 +118,13 @@ def pretrain(
 def train(
     base: Annotated[Path, typer.Argument(help="Base policy.")],
     out: Annotated[Path, typer.Argument(help="Folder for the run: actor, checkpoints or logs.")],
-    method: Annotated[Learning, typer.Option(help="How it learns.")] = "tmrl",
+    method: LearnedBy = "tmrl",
     offline: Annotated[bool, typer.Option("--offline", help="From --demos or --checkpoint, without a robot.")] = False,
     demos: Annotated[str, typer.Option(help="Store of demonstrations or corrections.")] = "",
     checkpoint: Annotated[str, typer.Option(help="Offline: a session's checkpoints/learner to learn on from.")] = "",
     minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes in simulation, resets included.")] = 60.0,
-    task: Annotated[Task, typer.Option(help="What the robot learns.")] = "pick_cube",
-    bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 0.0,
+    task: Task = "pick_cube",
+    bias_cm: BiasCm = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     params_file: ParamsFile = "",
 ) -> None:
@@ -142,8 +144,8 @@ def evaluate(
     actor: Annotated[str, typer.Option(help="Folder of an actor checkpoint; empty: the base alone.")] = "",
     method: Annotated[Method, typer.Option(help="How the actor learned.")] = "tmrl",
     episodes: Annotated[int, typer.Option(min=1, help="How many, each from a fresh start state.")] = 100,
-    task: Annotated[Task, typer.Option(help="What the robot does.")] = "pick_cube",
-    bias_cm: Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")] = 0.0,
+    task: Task = "pick_cube",
+    bias_cm: BiasCm = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of start states and noise.")] = 0,
     params_file: ParamsFile = "",
 ) -> None:

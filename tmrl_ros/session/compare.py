@@ -13,14 +13,14 @@ HEADER = "| runs | seeds | base | final, mean (each) | robot-min to 80 %, median
 
 def run(folders: Iterable[Path], picture: Path) -> str:
     """Compare finished runs, grouped by what their summary calls them; writes `picture`, returns a Markdown table."""
-    groups: dict[str, list[Path]] = {}
+    results: dict[str, list[dict[str, Any]]] = {}
+    curves: dict[str, list[summary.Curve]] = {}
     for folder in folders:
-        groups.setdefault(label(summary.read(folder)), []).append(Path(folder))
-    curves = {
-        n: [summary.curve(runlog.episode_events(m, "finetune")) for m in members] for n, members in groups.items()
-    }
+        result = summary.read(folder)
+        results.setdefault(label(result), []).append(result)
+        curves.setdefault(label(result), []).append(summary.curve(runlog.episode_events(folder, "finetune")))
     plot_success(curves, picture)
-    return table({name: [summary.read(folder) for folder in members] for name, members in groups.items()})
+    return table(results)
 
 
 def label(result: Mapping[str, Any]) -> str:
