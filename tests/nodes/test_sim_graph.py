@@ -41,7 +41,7 @@ class Driver(Node):
         self.heard = {topic.name: [] for topic in HEARD}
         for topic in HEARD:
             topic.subscribe(self, self.heard[topic.name].append)
-        self.gripper = topics.GRIPPER_COMMAND.publisher(self)
+        self.gripper = topics.GRIPPER_COMMAND.lossless(True).publisher(self)
         self.trajectory = None
         self.reset = topics.RESET_OBJECTS.client(self)
         self.executor_ = SingleThreadedExecutor(context=context)
@@ -58,7 +58,7 @@ class Driver(Node):
         self.until(lambda: self.count_publishers(topics.JOINT_STATES.name))
         self.until(lambda: all(self.count_publishers(partner.name) for partner in partners))
         time.sleep(0.5)  # discovery goes both ways
-        self.trajectory = topics.TRAJECTORY.publisher(self)
+        self.trajectory = topics.TRAJECTORY.lossless(True).publisher(self)
         self.until(lambda: self.heard[topics.JOINT_STATES.name])
 
     def stamps(self, topic):

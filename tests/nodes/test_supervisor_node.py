@@ -35,8 +35,8 @@ class Outside(Node):
         super().__init__("outside", context=context)
         self.policy, self.requests = forward, []
         self.statuses, self.events, self.decisions, self.windows = [], [], [], []
-        self.chunks = topics.ACTION_CHUNK.publisher(self)
-        topics.DECISION_REQUEST.subscribe(self, self._on_request)
+        self.chunks = topics.ACTION_CHUNK.lossless(True).publisher(self)
+        topics.DECISION_REQUEST.lossless(True).subscribe(self, self._on_request)
         for topic, heard in (
             (topics.SESSION_STATUS, self.statuses),
             (topics.EPISODE_EVENT, self.events),

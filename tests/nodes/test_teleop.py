@@ -37,7 +37,7 @@ class Bench(Node):
     def __init__(self, context):
         super().__init__("bench", context=context)
         self.heard, self.stamp_ns = [], 0
-        self.observations = topics.OBSERVATION.publisher(self)
+        self.observations = topics.OBSERVATION.lossless(True).publisher(self)
         self.events = topics.EPISODE_EVENT.publisher(self)
         self.driver = teleop.DRIVERS["gamepad"].publisher(self)
         topics.JOY.subscribe(self, lambda message: self.heard.append(convert.from_msg(message)))

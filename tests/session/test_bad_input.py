@@ -81,9 +81,9 @@ class Rogue(Node):
 
     def __init__(self, context):
         super().__init__("policy", context=context)
-        self.chunks = topics.ACTION_CHUNK.publisher(self)
+        self.chunks = topics.ACTION_CHUNK.lossless(True).publisher(self)
         self.end_session = topics.END_SESSION.client(self)
-        topics.DECISION_REQUEST.subscribe(self, self.on_request)
+        topics.DECISION_REQUEST.lossless(True).subscribe(self, self.on_request)
 
     def on_request(self, message):
         request = convert.from_msg(message)

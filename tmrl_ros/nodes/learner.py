@@ -36,7 +36,7 @@ class Learner(Node):
             self._resume()
         self.assembler = Assembler(self.config.timing.execution_horizon)
         self.updates = topics.ACTOR_UPDATE.publisher(self)
-        topics.OBSERVATION.subscribe(self, self._on_observation)
+        topics.OBSERVATION.lossless(self.config.timing.waits).subscribe(self, self._on_observation)
         topics.DECISION.subscribe(self, self._on_decision)
         self._publish({})
 

@@ -25,10 +25,10 @@ class Perception(Node):
         super().__init__("perception", **runtime.NODE_OPTIONS)
         waits = runtime.config_of(self, PerceptionConfig).timing.waits
         self._join = StampJoin(SOURCES, 0 if waits else TOLERANCE_NS)
-        self._publisher = topics.OBSERVATION.publisher(self)
+        self._publisher = topics.OBSERVATION.lossless(waits).publisher(self)
         for name, (topic, value_of) in SOURCES.items():
-            # A robot's broadcaster is best effort; lockstep must not lose a message.
-            source = topic if waits else topic._replace(qos=qos_profile_sensor_data)
+            # A robot's broadcaster is best effort.
+            source = topic.lossless(True) if waits else topic._replace(qos=qos_profile_sensor_data)
             source.subscribe(self, partial(self._on_source, name, value_of))
 
     def _on_source(self, name, value_of, message):

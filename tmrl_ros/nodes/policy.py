@@ -29,9 +29,10 @@ class Policy(Node):
         self.learner_alive = self.config.wait_for_learner
         self.observations: dict[int, Observation] = {}
         self.request: DecisionRequest | None = None
-        self.chunks = topics.ACTION_CHUNK.publisher(self)
-        topics.OBSERVATION.subscribe(self, self._on_observation)
-        topics.DECISION_REQUEST.subscribe(self, self._on_request)
+        waits = self.config.timing.waits
+        self.chunks = topics.ACTION_CHUNK.lossless(waits).publisher(self)
+        topics.OBSERVATION.lossless(waits).subscribe(self, self._on_observation)
+        topics.DECISION_REQUEST.lossless(waits).subscribe(self, self._on_request)
         topics.ACTOR_UPDATE.subscribe(self, self._on_actor)
         topics.SAMPLE_POLICY.serve(self, self._on_sample)
         steady = Clock(clock_type=ClockType.STEADY_TIME)

@@ -31,8 +31,8 @@ class Sim(Node):
         self._answered = False  # by anyone, ever
         self._advertise()
         self._camera = SimCamera(self, self._sim) if config.render else None
-        topics.TRAJECTORY.subscribe(self, self._on_window)
-        topics.GRIPPER_COMMAND.subscribe(self, self._on_width)
+        for topic, hear in ((topics.TRAJECTORY, self._on_window), (topics.GRIPPER_COMMAND, self._on_width)):
+            topic.lossless(self._timing.waits).subscribe(self, hear)
         topics.RESET_OBJECTS.serve(self, self._on_reset_objects)
         period_s, work = CHECK_S, self._check
         if not self._timing.waits:
@@ -40,13 +40,14 @@ class Sim(Node):
         self.create_timer(period_s, work, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _advertise(self):
-        self._arm = topics.JOINT_STATES.publisher(self)
-        self._fingers = topics.GRIPPER_STATES.publisher(self)
-        self._pose = topics.CURRENT_POSE.publisher(self)
-        self._desired_pose = topics.DESIRED_POSE.publisher(self)
-        self._wrench = topics.WRENCH.publisher(self)
-        self._objects = topics.OBJECTS.publisher(self)
-        self._task_state = topics.TASK_STATE.publisher(self)
+        waits = self._timing.waits
+        self._arm = topics.JOINT_STATES.lossless(waits).publisher(self)
+        self._fingers = topics.GRIPPER_STATES.lossless(waits).publisher(self)
+        self._pose = topics.CURRENT_POSE.lossless(waits).publisher(self)
+        self._desired_pose = topics.DESIRED_POSE.lossless(waits).publisher(self)
+        self._wrench = topics.WRENCH.lossless(waits).publisher(self)
+        self._objects = topics.OBJECTS.lossless(waits).publisher(self)
+        self._task_state = topics.TASK_STATE.lossless(waits).publisher(self)
         self._clock_publisher = topics.CLOCK.publisher(self)
 
     # ---- a tick ----

@@ -45,20 +45,20 @@ class Supervisor(Node):
 
     def _advertise(self):
         self._diagnostics = diagnostics.Diagnostics(self)
-        self._gripper = topics.GRIPPER_COMMAND.publisher(self)
-        self._requests = topics.DECISION_REQUEST.publisher(self)
+        self._gripper = topics.GRIPPER_COMMAND.lossless(self._timing.waits).publisher(self)
+        self._requests = topics.DECISION_REQUEST.lossless(self._timing.waits).publisher(self)
         self._decisions = topics.DECISION.publisher(self)
         self._events = topics.EPISODE_EVENT.publisher(self)
         self._statuses = topics.SESSION_STATUS.publisher(self)
         if not self.config.autostart:
-            self._trajectory = topics.TRAJECTORY.publisher(self)
+            self._trajectory = topics.TRAJECTORY.lossless(self._timing.waits).publisher(self)
 
     def _listen(self):
-        topics.JOINT_STATES.subscribe(self, self._on_arm)
-        topics.ACTION_CHUNK.subscribe(self, self._on_chunk)
+        topics.JOINT_STATES.lossless(self._timing.waits).subscribe(self, self._on_arm)
+        topics.ACTION_CHUNK.lossless(self._timing.waits).subscribe(self, self._on_chunk)
         for name, topic in PARTS.items():
             if name != "joy" or self.core.runner.source == Mode.TELEOP:
-                topic.subscribe(self, partial(self._on_part, name))
+                topic.lossless(self._timing.waits).subscribe(self, partial(self._on_part, name))
         self._reset_client = topics.RESET_OBJECTS.client(self)
 
     def _serve(self):
@@ -282,7 +282,7 @@ class Supervisor(Node):
         self._there_since_s = self._there_since_s or now_s
         if now_s - self._there_since_s >= SETTLE_S:
             self.core.start()
-            self._trajectory = topics.TRAJECTORY.publisher(self)
+            self._trajectory = topics.TRAJECTORY.lossless(self._timing.waits).publisher(self)
 
     def _absent(self) -> list[str]:
         """What a session still lacks: nodes that listen, someone who decides, an arm, a hand, and who resets."""

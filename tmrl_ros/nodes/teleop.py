@@ -34,7 +34,8 @@ class Teleop(Node):
         super().__init__("teleop", **runtime.NODE_OPTIONS)
         self.config = runtime.config_of(self, TeleopConfig)
         self._device = None
-        self._publisher = topics.JOY.publisher(self)
+        self._waits = self.config.timing.waits
+        self._publisher = topics.JOY.lossless(self._waits).publisher(self)
         if self.config.device == "joy":
             raise ConfigError("device = 'joy' needs no node of ours: start joy_node of the package joy")
         if self.config.device == "script":
@@ -48,7 +49,7 @@ class Teleop(Node):
         self._script = ScriptedTeleop(self.config.task.name, self.config.seed)
         self._join = StampJoin(SOURCES)
         for name, (topic, value_of) in SOURCES.items():
-            topic.subscribe(self, partial(self._on_source, name, value_of))
+            topic.lossless(self._waits).subscribe(self, partial(self._on_source, name, value_of))
 
     def _on_source(self, name, value_of, message):
         joined = self._join.add(name, convert.stamp_of(message), value_of(message))
@@ -67,7 +68,7 @@ class Teleop(Node):
         else:
             self._device = MappedDevice(getattr(self.config, name), self.config.lost_s)
             DRIVERS[name].subscribe(self, self._on_driver)
-        topics.OBSERVATION.subscribe(self, self._on_observation)
+        topics.OBSERVATION.lossless(self._waits).subscribe(self, self._on_observation)
         topics.EPISODE_EVENT.subscribe(self, self._on_event)
 
     def _on_driver(self, message):

@@ -29,6 +29,12 @@ class Topic(NamedTuple):
     type: type
     qos: QoSProfile = RELIABLE
 
+    def lossless(self, waits: bool) -> "Topic":
+        """Where ticks wait for their parts, kept for a reader that is discovered late: what is lost is waited for."""
+        if not waits:
+            return self
+        return self._replace(qos=QoSProfile(depth=self.qos.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+
     def publisher(self, node: Node):
         overriding = QoSOverridingOptions.with_default_policies()
         return node.create_publisher(self.type, self.name, self.qos, qos_overriding_options=overriding)

@@ -154,7 +154,7 @@ class SupervisorCore:
         runner, tally = self.runner, self.runner.tally
         return SessionStatus(
             stamp_ns=self._now_ns or 0, state=self.state, mode=self.arbiter.mode,
-            reason=self.arbiter.reason or self._end_reason, robot_time_s=self.robot_time_s,
+            reason=self._end_reason or self.arbiter.reason, robot_time_s=self.robot_time_s,
             episode=runner.episode.index if runner.episode else runner.next_episode, episodes=tally.episodes,
             successes=tally.successes, recent_success=tally.recent_success, decisions=runner.decisions,
             holds=self.holds,

@@ -1,7 +1,7 @@
 """Published ground: OGBench's pointmaze and cube-single after the TMRL reference; TMRL against DSRL and RLPD.
 
     .venv/bin/pip install -r requirements-bench.txt
-    python benchmarks/ogbench.py [--quick] [--seeds 0 1 2] [--jobs 1] [--env pointmaze cube] [--methods tmrl dsrl rlpd]
+    python benchmarks/on_ogbench.py [--quick] [--seeds 0 1 2] [--jobs 1] [--env pointmaze cube] [--methods tmrl dsrl rlpd]
 
 pointmaze: demonstrations in pointmaze-medium, fine-tuning on the five published tasks of the larger pointmaze-large,
 whose goals no demonstration had. (The reference goes from large to giant.) Goal radius 1.0, as in OGBench 1.2.2 and the
@@ -36,7 +36,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
-sys.path.pop(0)  # from beside this file, `import ogbench` would find this file
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
