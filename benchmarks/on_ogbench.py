@@ -1,7 +1,7 @@
 """Published ground: OGBench's pointmaze and cube-single after the TMRL reference; TMRL against DSRL and RLPD.
 
     .venv/bin/pip install -r requirements-bench.txt
-    python benchmarks/on_ogbench.py [--quick] [--seeds 0 1 2] [--jobs 1] [--env pointmaze cube] [--methods tmrl dsrl rlpd]
+    python benchmarks/on_ogbench.py [--quick] [--seeds 0 1 2] [--jobs 1] [--env pointmaze] [--methods tmrl dsrl rlpd]
 
 pointmaze: demonstrations in pointmaze-medium, fine-tuning on the five published tasks of the larger pointmaze-large,
 whose goals no demonstration had. (The reference goes from large to giant.) Goal radius 1.0, as in OGBench 1.2.2 and the
