@@ -2,7 +2,7 @@
 
 Joint position and speed are the window's own cubics; acceleration and jerk are their differences over 1 ms. Motion is
 judged against the datasheet (owner "FR3", whose violation is a reflex) and, where given, against SafetyLimits ("ours").
-A window's joint acceleration is constant between knots, so at a knot the whole step counts as jerk within 1 ms.
+Where joint acceleration steps, the whole step counts as jerk within 1 ms.
 
 Accelerations and jerks are what the FR3 judges when positions are streamed to it. Through the effort interface it sees
 torques instead, so ON_TORQUE names the reflexes that are left there.
@@ -137,14 +137,15 @@ class FakeArm:
 
     def _ours(self, q, dq, measured) -> dict:
         limits, share = self.limits, self.limits.joint_speed_share
-        acceleration = limits.joint_acceleration_share * fr3.DDQ_MAX
+        acceleration = max(limits.joint_acceleration_share, limits.joint_deceleration_share) * fr3.DDQ_MAX
+        tcp_acceleration = max(limits.tcp_acceleration_m_s2, limits.tcp_deceleration_m_s2)
         low, high = fr3.RECTANGULAR_Q_MIN, fr3.RECTANGULAR_Q_MAX
         return {
             ("joint position", "ours"): _beyond(q, low, high, (high - low) / 2),
             ("joint speed", "ours"): _beyond(dq, *joint_speed_bounds(q, share), share * fr3.RECTANGULAR_DQ_MAX),
             ("joint acceleration", "ours"): (measured["joint acceleration"] / acceleration).max() - 1,
             ("tcp speed", "ours"): measured["tcp speed"] / limits.tcp_speed_m_s - 1,
-            ("tcp acceleration", "ours"): measured["tcp acceleration"] / limits.tcp_acceleration_m_s2 - 1,
+            ("tcp acceleration", "ours"): measured["tcp acceleration"] / tcp_acceleration - 1,
         }
 
     def _trip(self, name: str) -> None:

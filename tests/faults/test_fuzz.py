@@ -12,20 +12,14 @@ import fuzz
 
 from tmrl_ros.supervisor import motion
 
-JERK = "joint jerk"  # joint acceleration steps at the knots: only cautious limits keep that within 5000 rad/s^3
-
-
-def worst(total, *, jerk: bool) -> float:
-    return max(v for (_, what, _), v in total.excess.items() if "position" not in what and (jerk or what != JERK))
-
 
 @pytest.mark.parametrize("shard", range(len(fuzz.PROFILES)), ids=fuzz.PROFILES)
-def test_fuzzed_commands_keep_every_speed_acceleration_and_the_workspace(shard):
+def test_fuzzed_commands_keep_every_limit_and_the_workspace(shard):
     total = fuzz.run_shard((7, shard, 300))
     assert total.commands == 300 and total.windows > 300
-    assert worst(total, jerk=fuzz.PROFILES[shard] == "robot") <= 1e-6
+    assert fuzz.summary(total)["excess"] <= 1e-6
     assert total.workspace_mm <= 0.1
-    assert not any(name in fuzz.ON_TORQUE for _, name in total.reflexes)
+    assert not total.reflexes
 
 
 def test_the_same_shard_gives_the_same_result():
@@ -34,12 +28,12 @@ def test_the_same_shard_gives_the_same_result():
     assert once != fuzz.run_shard((4, 1, 100))
 
 
-def test_a_supervisor_that_brakes_too_late_is_found_out(monkeypatch):
-    monkeypatch.setattr(motion, "ACCELERATION_SHARE", 1.3)
+def test_a_supervisor_that_speeds_and_brakes_too_hard_is_found_out(monkeypatch):
+    monkeypatch.setattr(motion.bound, "brake_ticks", lambda share: 1)
     monkeypatch.setattr(motion, "SPEED_SHARE", 1.1)
     total = fuzz.run_shard((0, 0, 400))
-    assert total.excess["sim", "tcp acceleration", "ours"] > 0.05
-    assert total.excess["sim", "tcp speed", "ours"] > 0.05
+    assert total.excess["sim", "joint acceleration", "ours"] > 0.05
+    assert total.excess["sim", "tcp speed", "ours"] > 0.01
 
 
 def test_a_supervisor_without_a_workspace_is_found_out(monkeypatch):

@@ -210,18 +210,29 @@ def test_a_force_spike_holds_and_the_reference_gives_way():
     np.testing.assert_allclose(run.windows[-1].q[0], pressed, atol=1e-4)
 
 
-def test_an_arm_that_does_not_follow_is_a_fault_and_resumes_where_it_is():
+def test_an_arm_that_does_not_follow_is_a_fault_and_the_command_goes_to_where_it_is():
     run = session(forward).run(until=in_episode)
     run.q = stuck = run.q + 0.2
     run.tick()
     assert run.core.status().mode == Mode.FAULT
     run.q = stuck
-    for _ in range(10):
+    for _ in range(60):
         run.tick()
         run.q = stuck
+    np.testing.assert_allclose(run.windows[-1].q[0], stuck, atol=1e-5)
+    run.core.resume()
+
+
+def test_a_resume_makes_no_step_where_the_arm_is_measured_beside_its_command():
+    run = session(forward).run(until=in_episode)
+    run.core.hold("a test")
+    for _ in range(10):
+        run.tick()
+        run.q = run.q + 0.003
+    commanded = run.windows[-1].q[-1]
     run.core.resume()
     run.tick()
-    np.testing.assert_allclose(run.windows[-1].q[0], stuck)
+    np.testing.assert_array_equal(run.windows[-1].q[0], commanded)
 
 
 @pytest.mark.parametrize("jump_s", [-10, 10, 0.3])

@@ -71,13 +71,12 @@ class SupervisorCore:
         self.motion.stop()
 
     def resume(self) -> None:
-        """A person's fresh action after a hold: the reference goes to where the arm is, then a reset follows."""
+        """A person's fresh action after a hold: from where the command is, so that nothing jumps, a reset follows."""
         if not self.arbiter.latched:
             raise TmrlError("there is no hold to resume from")
         if not self.motion.standing:
-            raise TmrlError("the arm is still braking; resume once it stands")
+            raise TmrlError("the arm is still moving; resume once it stands")
         self.arbiter.resume()
-        self.motion.anchor(self._robot.q)
         if self.state == SessionState.RUNNING:
             self._begin_reset()
 
@@ -183,13 +182,12 @@ class SupervisorCore:
         try:
             gates.check_following(robot, self.motion.q)
         except ActionError as error:
-            self._stop(Mode.FAULT, str(error))
+            self._give_way(Mode.FAULT, str(error), robot)
         if self.runner.episode:
             try:
                 gates.check_contact(robot, self.config.limits)
             except ActionError as error:
-                self.hold(str(error))
-                self.motion.aim_joints(robot.q)  # no longer press: the reference gives way to where the arm is
+                self._give_way(Mode.HOLD, str(error), robot)
 
     def _advance(self, task, teleop):
         """Let the session go on by one tick."""
@@ -249,6 +247,11 @@ class SupervisorCore:
             self.end(f"{self._failed_resets} resets in a row failed: {why}")
         else:
             self._begin_reset()
+
+    def _give_way(self, mode: Mode, reason: str, robot: RobotState) -> None:
+        """Stop, and no longer press: the command goes to where the arm is, within its limits."""
+        self._stop(mode, reason)
+        self.motion.aim_joints(robot.q)
 
     def _stop(self, mode: Mode, reason: str) -> None:
         if not self.arbiter.latched:

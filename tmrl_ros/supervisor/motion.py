@@ -1,12 +1,16 @@
-"""From a goal to a bounded CommandWindow: speed and acceleration limited, inverse kinematics included.
+"""From a goal to a bounded CommandWindow: speed, acceleration and jerk limited, inverse kinematics included.
 
-The commanded joint state (q, dq) is the reference; it lives on knots one tick apart, between which joint acceleration
-is constant. Each tick plans one knot towards the goal and then a stop along a straight line in joint space:
+What is planned is a reference (q, dq) on knots one tick apart, between which joint acceleration is constant. Each tick
+plans one knot towards the goal and then a stop along a straight line in joint space:
 
     dq_next = brake + share * (wish - brake),   q_next = q + (dq + dq_next) dt / 2
 
 where `brake` goes on with the stop of the last window, which keeps every limit, and `share` is the largest in [0, 1]
 that does too: a limit slows the arm, never jumps, and there is always a safe answer. Two windows agree on final knots.
+
+What is commanded is the reference's moving average over one tick: cubic between knots, with continuous acceleration.
+An average stays within every bound on position, speed and acceleration that it is taken of, and its jerk is at most the
+reference's change of acceleration at a knot over a tick. It costs half a tick of delay.
 """
 
 import numpy as np
@@ -21,7 +25,7 @@ SPEED_SHARE, ACCELERATION_SHARE = 0.97, 0.85
 DAMPING = 0.02  # of the inverse kinematics
 UPRIGHT_PER_S, POSTURE_PER_S = 4.0, 1.0  # how fast orientation and elbow return to gripper-down and home
 TURN_RAD_S, POSTURE_RAD_S = 0.8, 0.2  # their caps
-LEAD_M = 0.05  # how far a goal may run ahead of the commanded TCP, per axis
+LEAD_M = 0.05  # how far a goal may run ahead of the planned TCP, per axis
 
 
 class Motion:
@@ -31,19 +35,21 @@ class Motion:
         self.dt = 1.0 / command_hz
         self.limits, self.committed = limits, committed
         self.brake = int(bound.BRAKE_S / self.dt + bound.EPS)  # ticks
-        self.times_s = np.arange(committed + self.brake + 1) * self.dt
+        self.times_s = np.arange(committed + self.brake + 2) * self.dt
         self._ladder = np.arange(1, self.brake + 1)[:, None]
         self.low_m = np.array(limits.workspace_min_m) + bound.WORKSPACE_MARGIN_M
         self.high_m = np.array(limits.workspace_max_m) - bound.WORKSPACE_MARGIN_M
         self._acceleration = ACCELERATION_SHARE * limits.tcp_acceleration_m_s2
-        self._speed = min(SPEED_SHARE * limits.tcp_speed_m_s, self.brake * self.dt * self._acceleration)
+        self._deceleration = ACCELERATION_SHARE * limits.tcp_deceleration_m_s2
+        self._speed = min(SPEED_SHARE * limits.tcp_speed_m_s, self.brake * self.dt * self._deceleration)
         self._joint_acceleration = limits.joint_acceleration_share * fr3.DDQ_MAX[0]
-        self._joint_speed = self.brake * self.dt * self._joint_acceleration
+        self._joint_deceleration = limits.joint_deceleration_share * fr3.DDQ_MAX[0]
+        self._joint_speed = self.brake * self.dt * self._joint_deceleration
         self.anchor(fr3.HOME_Q)
 
     def anchor(self, q) -> None:
         """Stand at q [7], whatever was commanded before."""
-        self._q = np.repeat(np.asarray(q, float)[None], len(self.times_s), 0)
+        self._q = np.repeat(np.asarray(q, float)[None], len(self.times_s), 0)  # the reference, from a tick ago on
         self._dq = np.zeros_like(self._q)
         self._brake_left = self._brake_left_next = 0  # ticks of the stop from the last final knot, and from the next
         self.stop()
@@ -58,12 +64,12 @@ class Motion:
     @property
     def q(self) -> np.ndarray:
         """The commanded joints at this tick."""
-        return self._q[0]
+        return self._commanded()[0][0]
 
     @property
     def tcp_m(self) -> np.ndarray:
         """The TCP from which the next knot is planned."""
-        return kinematics.forward(self._q[self.committed - 1])[0]
+        return kinematics.forward(self._q[self.committed])[0]
 
     @property
     def standing(self) -> bool:
@@ -91,7 +97,7 @@ class Motion:
 
     def plan(self, stamp_ns: int, close_gripper: bool) -> CommandWindow:
         """The window of the tick `stamp_ns`: plans one more knot, then the stop after it."""
-        last = self.committed - 1
+        last = self.committed
         q, dq = self._q[last], self._dq[last]
         if not self.standing or self.goal_m is not None or self._joints is not None:
             next_dq, ticks = self._next(q, dq, kinematics.jacobian(q + dq * self.dt))
@@ -101,10 +107,17 @@ class Motion:
             self._dq[last + 2 :] = left * next_dq
             self._q[last + 2 :] = next_q + (1 - left**2) * (ticks * self.dt / 2) * next_dq
             self._brake_left_next = ticks
-        # An even stop is one cubic: its end and the end of the window say as much as the knots between.
+        commanded_q, commanded_dq = self._commanded()
+        # Of an even stop the knots where its acceleration begins and ends to change say as much as all.
         stop = self.committed + self._brake_left_next
-        points = [*range(self.committed + 1), *sorted({stop, len(self.times_s) - 1} - {self.committed})]
-        return CommandWindow(stamp_ns, self.times_s[points], self._q[points], self._dq[points], close_gripper)
+        points = sorted({*range(self.committed + 2), stop, stop + 1, len(self.times_s) - 1})
+        return CommandWindow(stamp_ns, self.times_s[points], commanded_q[points], commanded_dq[points], close_gripper)
+
+    def _commanded(self) -> tuple[np.ndarray, np.ndarray]:
+        """Joint positions and speeds [n, 7] at `times_s`: the averages of the reference over the tick before each."""
+        q, dq = self._q, self._dq
+        mean_q = q[:-1] + (2 * dq[:-1] + dq[1:]) * (self.dt / 6)
+        return np.vstack([mean_q, q[-1]]), np.vstack([(dq[:-1] + dq[1:]) / 2, dq[-1]])
 
     def _next(self, q, dq, jac):
         """Joint speeds [7] at the next knot and the ticks of braking from there."""
@@ -129,8 +142,8 @@ class Motion:
 
     def _brake_ticks(self, jac, dq) -> int:
         v = jac[:3] @ dq
-        joint = np.abs(dq).max() / self._joint_acceleration
-        return min(self.brake, bound.brake_ticks(max(joint, np.sqrt(v @ v) / self._acceleration) / self.dt))
+        joint = np.abs(dq).max() / self._joint_deceleration
+        return min(self.brake, bound.brake_ticks(max(joint, np.sqrt(v @ v) / self._deceleration) / self.dt))
 
     def _admissible(self, end_q) -> bool:
         """Whether the arm may stop at end_q: joints and TCP within bounds, or no further out than the last window."""
@@ -146,7 +159,12 @@ class Motion:
         reach = self._joint_acceleration * self.dt
         v, change_v = jac[:3] @ brake, jac[:3] @ change
         return min(
-            bound.share_within(brake, change, np.maximum(low, dq - reach), np.minimum(high, dq + reach)),
+            bound.share_within(
+                brake,
+                change,
+                np.minimum(brake, np.maximum(low, dq - reach)),
+                np.maximum(brake, np.minimum(high, dq + reach)),
+            ),
             bound.share_in_ball(v, change_v, self._speed),
             bound.share_in_ball(v - jac[:3] @ dq, change_v, self._acceleration * self.dt),
         )
