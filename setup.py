@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "tmrl_ros"
 NODES = ("sim", "perception", "policy", "supervisor", "learner", "recorder", "teleop")
+DRIVERS = ("realsense", "crisp", "player")  # started beside a session, or by `tmrl up replay`
 
 setup(
     name=PACKAGE,
@@ -27,7 +28,7 @@ setup(
     license="MIT",
     entry_points={
         "console_scripts": [
-            *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in NODES),
+            *(f"{node} = {PACKAGE}.nodes.{node}:main" for node in (*NODES, *DRIVERS)),
             f"tmrl = {PACKAGE}.session.cli:main",
         ],
     },

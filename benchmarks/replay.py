@@ -33,13 +33,19 @@ WARMUP_EPISODES = 2  # so that a short session, too, has many actor versions
 
 def record(folder: Path, minutes: float) -> Path:
     """A fine-tuning session of `minutes` over ROS in `folder`; returns its bag."""
-    _collect(folder / "demos.zarr")
-    pretrain.run(folder / "demos.zarr", folder / "base", PretrainConfig(policy=BASE))
+    base(folder)
     run_dir = folder / "finetune"
     options = graph.SessionOptions(minutes=minutes, bias_cm=5.0, base=str(folder / "base"), run_dir=str(run_dir))
     specs = graph.build("finetune", options, {"learner": {"sac.warmup_episodes": WARMUP_EPISODES}})
     starter.run_session(specs, run_dir)
     return run_dir / "bag"
+
+
+def base(folder: Path) -> Path:
+    """A small base policy in folder/base, from demonstrations in folder/demos.zarr."""
+    _collect(folder / "demos.zarr")
+    pretrain.run(folder / "demos.zarr", folder / "base", PretrainConfig(policy=BASE))
+    return folder / "base"
 
 
 def _collect(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Bags: what is written is read back, also after a kill; damage is a DataError; other tools read the same."""
 
 import functools
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from mcap_ros2.decoder import DecoderFactory
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 
-from tmrl_ros.data import bag, schema
+from tmrl_ros.data import bag, bag_writer, schema
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import DataError
 
@@ -152,3 +153,90 @@ def test_a_definition_carries_every_message_inside_it_once(tmp_path):
     (tmp_path / "other_msgs/msg/C.msg").write_text("float64[<=3] x\n")
     text = schema.definition("a_msgs/msg/A", [tmp_path])
     assert [line for line in text.splitlines() if line.startswith("MSG")] == ["MSG: a_msgs/B", "MSG: other_msgs/C"]
+
+
+def test_a_bag_goes_on_in_another_file(folder):
+    first = list(bag.read(folder))
+    with BagWriter(folder, "kilted", resume=True) as writer:
+        writer.add_topic("/joints", JOINTS, schema.definition(JOINTS))
+        writer.write("/joints", 200 * 10**9, joints(1))
+    assert [file.name for file in bag.files(folder)] == ["run_bag_0.mcap", "run_bag_1.mcap"]
+    assert list(bag.read(folder)) == [*first, bag.BagMessage("/joints", JOINTS, 200 * 10**9, joints(1))]
+    information = yaml.safe_load((folder / "metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert information["message_count"] == 201 and information["duration"] == {"nanoseconds": 199 * 10**9}
+    assert [(file["path"], file["message_count"]) for file in information["files"]] == [
+        ("run_bag_0.mcap", 200),
+        ("run_bag_1.mcap", 1),
+    ]
+    counts = {t["topic_metadata"]["name"]: t["message_count"] for t in information["topics_with_message_count"]}
+    assert counts == {"/pose": 100, "/joints": 101}
+    assert information["topics_with_message_count"][0]["topic_metadata"]["offered_qos_profiles"]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+def test_a_file_that_a_kill_cut_is_mended_before_its_bag_goes_on(folder, share):
+    file = folder / "run_bag_0.mcap"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    kept = list(bag.read(folder))
+    with BagWriter(folder, resume=True):
+        pass
+    assert bag.is_complete(folder) and list(bag.read(folder)) == kept
+    with file.open("rb") as stream:  # by its index now, as other tools read it
+        assert sum(1 for _ in make_reader(stream).iter_messages()) == len(kept)
+    assert not bag_writer.mend(file)
+
+
+def test_a_bag_that_is_damaged_or_not_ours_does_not_go_on(folder, tmp_path):
+    file = folder / "run_bag_0.mcap"
+    data = bytearray(file.read_bytes())
+    data[data.index(b"fr3_joint") if b"fr3_joint" in data else len(data) // 5] ^= 0x10  # in a chunk
+    file.write_bytes(data)
+    with pytest.raises(DataError, match="damaged"):
+        BagWriter(folder, resume=True)
+    assert file.read_bytes() == data
+    file.rename(folder / "other.mcap")
+    with pytest.raises(DataError, match="is not of a bag that can go on"):
+        BagWriter(folder, resume=True)
+
+
+def sqlite_bag(folder: Path, kind="cdr", tables=True) -> Path:
+    folder.mkdir()
+    database = sqlite3.connect(folder / "a_0.db3")
+    if tables:
+        database.execute("CREATE TABLE topics(id INTEGER, name TEXT, type TEXT, serialization_format TEXT)")
+        database.execute("CREATE TABLE messages(id INTEGER, topic_id INTEGER, timestamp INTEGER, data BLOB)")
+        database.executemany(
+            "INSERT INTO topics VALUES (?, ?, ?, ?)", [(1, "/pose", POSE, kind), (2, "/joints", JOINTS, kind)]
+        )
+        rows = [(1, 2, 2 * 10**9, joints(2)), (2, 1, 10**9, pose(1)), (3, 1, 2 * 10**9, pose(2))]
+        database.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
+    database.commit()
+    database.close()
+    return folder
+
+
+def test_an_sqlite_bag_is_read_in_the_order_of_its_stamps(tmp_path):
+    folder = sqlite_bag(tmp_path / "a")
+    expected = [("/pose", 1, pose(1)), ("/joints", 2, joints(2)), ("/pose", 2, pose(2))]
+    assert [(m.topic, m.stamp_ns // 10**9, m.data) for m in bag.read(folder)] == expected
+    assert [m.type_name for m in bag.read(folder, {POSE})] == [POSE, POSE]
+    assert bag.counts(folder) == {"/pose": 2, "/joints": 1} and bag.is_complete(folder)
+
+
+def test_other_sqlite_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match="lacks the tables topics and messages"):
+        list(bag.read(sqlite_bag(tmp_path / "a", tables=False)))
+    with pytest.raises(DataError, match="serialised as 'json'; convert the bag"):
+        list(bag.read(sqlite_bag(tmp_path / "b", kind="json")))
+    file = sqlite_bag(tmp_path / "c") / "a_0.db3"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(DataError, match="damaged"):
+        list(bag.read(tmp_path / "c"))
+
+
+def test_a_bag_that_rosbag2_compressed_is_refused_by_its_mode(folder):
+    text = (folder / "metadata.yaml").read_text().replace("compression_mode: ''", "compression_mode: MESSAGE")
+    (folder / "metadata.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"compressed by rosbag2 \(MESSAGE mode\); write it plain"):
+        list(bag.read(folder))

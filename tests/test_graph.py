@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from tmrl_ros import parameters
-from tmrl_ros.errors import ConfigError
+from tmrl_ros.data.bag_writer import BagWriter
+from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.session import arguments, graph
 from tmrl_ros.session.graph import SessionOptions, build
 
@@ -134,3 +135,30 @@ def test_both_parameter_files_are_found_and_valid():
         assert graph.parameters_file("", sim).is_file()
         for kind in ("collect", "evaluate", "finetune"):
             build(kind, SessionOptions(sim=sim))
+
+
+def test_only_a_finetune_session_goes_on_and_only_where_there_was_one(tmp_path):
+    with pytest.raises(ConfigError, match="resume goes on with finetune sessions alone"):
+        build("collect", SessionOptions(resume=True))
+    with pytest.raises(DataError, match="holds no session that could go on"):
+        build("finetune", SessionOptions(resume=True, run_dir=str(tmp_path)))
+
+
+def test_arguments_of_a_replay_are_its_own():
+    words = [f"{entry.name}:={entry.default}" for entry in arguments.arguments(graph.ReplayOptions)]
+    assert arguments.parse(words, graph.ReplayOptions) == graph.ReplayOptions()
+    with pytest.raises(ConfigError, match="minutes is no argument; did you mean"):
+        arguments.parse(["minutes:=3"], graph.ReplayOptions)
+
+
+def test_a_bag_without_parameters_is_played_with_those_of_the_file(tmp_path):
+    with BagWriter(tmp_path / "foreign"):
+        pass
+    options = graph.ReplayOptions(
+        bag=str(tmp_path / "foreign"), nodes="policy, learner", base=str(tmp_path), topics="/a,/b"
+    )
+    specs = {spec.name: spec for spec in graph.build_replay(options)}
+    assert list(specs) == ["policy", "learner", "player"]
+    assert specs["policy"].parameters["base"] == specs["learner"].parameters["base"] == str(tmp_path)
+    player = specs["player"].parameters
+    assert (player["nodes"], player["topics"], player["rate"]) == ("policy learner", "/a /b", 1.0)

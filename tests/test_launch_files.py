@@ -8,7 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from tmrl_ros.session.graph import SessionOptions, node_names
+from tmrl_ros.data.bag_writer import BagWriter
+from tmrl_ros.session.graph import ReplayOptions, SessionOptions, node_names
 
 LAUNCH = Path(__file__).parents[1] / "launch"
 KINDS = ("collect", "evaluate", "finetune")
@@ -56,8 +57,22 @@ def started(kind, tmp_path, **words):
     return start({**context, "run_dir": str(tmp_path), **words})
 
 
-def test_there_is_one_launch_file_for_each_session():
-    assert sorted(path.name for path in LAUNCH.glob("*")) == [f"{kind}.launch.py" for kind in KINDS]
+def test_there_is_one_launch_file_for_each_session_and_one_for_bags():
+    assert sorted(path.name for path in LAUNCH.glob("*")) == [f"{kind}.launch.py" for kind in (*KINDS, "replay")]
+
+
+def test_a_replay_starts_the_chosen_nodes_and_ends_with_its_player(tmp_path):
+    declared, _ = describe("replay")
+    assert [argument.values[0] for argument in declared] == list(ReplayOptions.model_fields)
+    assert all(argument.options["description"] for argument in declared)
+    with BagWriter(tmp_path / "recorded"):
+        pass
+    words = {"bag": str(tmp_path / "recorded"), "nodes": "policy,recorder", "rate": "5"}
+    nodes = named(started("replay", tmp_path / "run", **words), "Node")
+    assert [node.options["executable"] for node in nodes] == ["policy", "recorder", "player"]
+    assert [node.options["parameters"][1]["use_sim_time"] for node in nodes] == [True, True, False]
+    assert "on_exit" in nodes[-1].options
+    assert "rate: 5.0" in (tmp_path / "run/parameters.yaml").read_text()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,7 +11,17 @@ pytest.importorskip("ogbench")
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.ground.training import Budget, Run
-from benchmarks.ground.worlds import Arena, World, cube_state, make, maze_state, navigate, play
+from benchmarks.ground.worlds import (
+    Arena,
+    World,
+    cube_as_goal,
+    cube_state,
+    end_as_goal,
+    make,
+    maze_state,
+    navigate,
+    play,
+)
 from tmrl_ros.config import BaseConfig
 from tmrl_ros.policy.pretrain import pretrain
 
@@ -44,10 +54,14 @@ def test_one_seed_gives_one_set_of_demonstrations(demos):
     assert not np.array_equal(MAZE.demos(1).states[:50], demos.states[:50])
 
 
-def test_cube_rows_take_the_cube_for_the_goal_and_some_reach_the_target():
-    demos = CUBE.demos(0)
-    np.testing.assert_array_equal(demos.states[:, 28:31], demos.states[:, 19:22])
-    assert len(demos.ends) and demos.states.shape == (1000, 31)
+def test_the_references_goals_are_the_cubes_place_and_the_trajectorys_end(demos):
+    cubes = CUBE.demos(0)
+    np.testing.assert_array_equal(cube_as_goal(cubes.states)[:, 28:31], cubes.states[:, 19:22])
+    assert len(cubes.ends) and cubes.states.shape == (1000, 31)
+    assert not np.array_equal(cubes.states[:, 28:31], cubes.states[:, 19:22])
+    labelled = end_as_goal(demos.states)
+    np.testing.assert_array_equal(labelled[:, :2], demos.states[:, :2])
+    assert (labelled[:1000, 2:] == demos.states[999, :2]).all()
 
 
 @pytest.mark.parametrize("world", [MAZE, CUBE])

@@ -11,8 +11,9 @@ import rclpy
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 
+from tmrl_ros.config import RecorderConfig
 from tmrl_ros.data import bag
-from tmrl_ros.nodes import recorder, replay, runtime, topics
+from tmrl_ros.nodes import likeness, recorder, replay, runtime, topics
 from tmrl_ros.nodes.convert import to_msg
 from tmrl_ros.types import EpisodeEvent, Mode
 
@@ -75,13 +76,20 @@ def test_a_recording_survives_a_clean_end_and_a_kill(publisher, tmp_path):
         assert (folder / "metadata.yaml").exists()
 
 
-@pytest.mark.parametrize("topic", recorder.KNOWN.values(), ids=recorder.KNOWN)
+STAMPED = {name: topic for name, topic in recorder.KNOWN.items() if likeness.is_stamped(topic.type)}
+
+
+def test_what_a_session_records_has_stamps():
+    assert set(RecorderConfig().topics) <= set(STAMPED)
+
+
+@pytest.mark.parametrize("topic", STAMPED.values(), ids=STAMPED)
 def test_every_topic_begins_with_the_stamp_it_is_stored_under(topic):
     message = topic.type()
     kind = next(iter(message.get_fields_and_field_types().items()))
     stamp = message.header.stamp if kind == ("header", "std_msgs/Header") else getattr(message, kind[0])
     stamp.sec, stamp.nanosec = 12, 345
-    assert recorder.stamp_of(serialize_message(message)) == 12_000_000_345
+    assert likeness.stamp_ns(serialize_message(message)) == 12_000_000_345
 
 
 @pytest.mark.parametrize(

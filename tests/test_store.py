@@ -1,5 +1,6 @@
 """The demonstration store: what is written is read back, and a damaged or missing store is one sentence."""
 
+import json
 import os
 
 import numpy as np
@@ -16,6 +17,14 @@ META = store.StoreMeta(
 def episodes():
     rng = np.random.default_rng(0)
     return [(rng.normal(size=(n, 2)), rng.normal(size=(n, 2))) for n in (5, 1, 7)]
+
+
+def test_a_store_without_images_has_the_digest_it_always_had(tmp_path):
+    pairs = [(np.arange(6.0).reshape(3, 2), np.ones((3, 2)))]
+    store.write(tmp_path / "old.zarr", store.collect(pairs, META))
+    told = json.loads((tmp_path / "old.zarr/zarr.json").read_bytes())["attributes"]
+    assert told["sha256"] == "b91fb5be5a52444a7028074d95bcc4d48e6f1042cac0e16e39d61d830c3d8475"
+    assert not store.read(tmp_path / "old.zarr").images
 
 
 @pytest.fixture

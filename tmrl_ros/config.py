@@ -7,13 +7,14 @@ wrong type or an unsafe value raises ConfigError, which names the key.
 import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from tmrl_ros.errors import ConfigError
 
 Vector3 = tuple[float, float, float]
+CameraName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]  # becomes part of topics' names
 
 
 class Model(BaseModel):
@@ -65,10 +66,6 @@ class SimConfig(NodeConfig):
     render: bool = Field(False, description="publish camera images (EGL)")
 
 
-class PerceptionConfig(NodeConfig):
-    pass
-
-
 class CloudConfig(Model):
     """From depth images to one cloud of a fixed size, base frame."""
 
@@ -96,6 +93,56 @@ class StreamLimits(Model):
     valid_share: float = Field(0.05, ge=0, le=1, description="of pixels that see something; fewer is an empty image")
     frozen_frames: int = Field(4, ge=0, description="equal images in a row; 0: never (a noiseless simulated camera)")
     bad_before_hold: int = Field(3, ge=1, description="refused frames in a row before a hold")
+
+
+class CameraView(Model):
+    """What one camera gives to observations; its topics are named as realsense-ros does."""
+
+    topic: str = Field("", description="beginning of its topics' names; empty: camera/NAME")
+    width_px: int = Field(128, ge=0, le=1920, description="of its image in observations; 0: none")
+    height_px: int = Field(128, ge=0, le=1920)
+    cloud: bool = Field(True, description="its depth, aligned to colour, becomes part of the cloud")
+
+
+class PerceptionConfig(NodeConfig):
+    """Without cameras: positions of objects from a tracker. With cameras the first one's frames pace observations."""
+
+    cameras: dict[CameraName, CameraView] = Field(
+        {}, exclude_if=lambda cameras: not cameras, description="by name; a ROS parameter file holds no empty map"
+    )
+    calibration: str = Field("", description="cameras: the file that `tmrl calibrate` wrote")
+    state: str = Field(
+        "tcp_position gripper_width object_from_tcp tcp_position_error",
+        pattern=r"^((joint_position|tcp_position|gripper_width|object_from_tcp|tcp_position_error)( |$))+$",
+        description="cameras: what Observation.state holds, in this order, separated by spaces",
+    )
+    tolerance_s: float = Field(0.05, ge=0, le=0.5, description="cameras: between a frame's stamp and the robot's")
+    camera_tolerance_s: float = Field(0.02, ge=0, le=0.5, description="between stamps of two camera streams")
+    stream: StreamLimits = StreamLimits()
+    cloud: CloudConfig = CloudConfig()
+
+
+class RealSenseCamera(Model):
+    """One device, and what its driver is to set; of the SDK's settings those that depth and colour depend on."""
+
+    serial: str = Field("", description="of the device, in quotes; empty: the only one there is")
+    width_px: int = Field(640, ge=64, le=4096, description="of colour and of depth")
+    height_px: int = Field(480, ge=64, le=4096)
+    fps: int = Field(30, ge=1, le=300)
+    preset: Literal["", "default", "hand", "high_accuracy", "high_density", "medium_density"] = Field(
+        "", description="of depth; empty: as the device has it"
+    )
+    exposure_us: int = Field(0, ge=0, le=1_000_000, description="of colour; 0: automatic")
+    depth_exposure_us: int = Field(0, ge=0, le=1_000_000, description="of depth; 0: automatic")
+
+
+class RealSenseConfig(NodeConfig):
+    cameras: dict[CameraName, RealSenseCamera] = Field(
+        {}, exclude_if=lambda cameras: not cameras, description="by name; topics begin with camera/NAME"
+    )
+    silence_s: float = Field(1.0, gt=0.05, le=10, description="without a frame, after which a device is opened again")
+    retry_first_s: float = Field(0.5, gt=0, le=10, description="wait before the first try to open it again")
+    retry_longest_s: float = Field(10.0, gt=0, le=300, description="the wait doubles from try to try up to this")
 
 
 class SpacenavMap(Model):
@@ -179,7 +226,25 @@ class SafetyLimits(Model):
     observation_age_s: float = Field(0.2, gt=0, le=1.0)
     future_stamp_s: float = Field(0.05, gt=0, le=0.5)
     command_timeout_s: float = Field(0.15, gt=0, le=1.0, description="silence of a needed source before a hold")
+    state_timeout_s: float = Field(0.15, gt=0, le=1.0, description="the same of the arm's joint states")
+    heartbeat_timeout_s: float = Field(0.12, gt=0, le=1.0, description="the same of the policy, where time is real")
     faults_before_hold: int = Field(5, ge=1, description="huge actions in a row before a hold; each is clamped")
+
+
+class CrispConfig(NodeConfig):
+    target: Literal["joint", "pose"] = Field("joint", description="what the active CRISP controller follows")
+    stream_hz: int = Field(200, ge=100, le=1000, description="its target filter lasts about 10 ms")
+
+
+class Resume(Model):
+    """What a session that goes on had used and counted when it was stopped; see session/resume.py."""
+
+    robot_time_s: float = Field(0.0, ge=0)
+    next_episode: int = Field(0, ge=0, description="index of the first episode to come: it names a start state")
+    decisions: int = Field(0, ge=0, description="number of the first decision to come")
+    episodes: int = Field(0, ge=0, description="counted ones that ended")
+    successes: int = Field(0, ge=0, description="of those")
+    holds: int = Field(0, ge=0)
 
 
 class SupervisorConfig(NodeConfig):
@@ -195,6 +260,7 @@ class SupervisorConfig(NodeConfig):
     )
     autostart: bool = Field(False, description="start the session by itself, once the nodes it needs are there")
     needs: str = Field("", description="names of nodes to wait for before that, separated by spaces")
+    resume: Resume = Resume()
 
 
 class BaseConfig(Model):
@@ -355,13 +421,19 @@ class LearnerConfig(SteeringConfig):
     demos: str = Field("", description="demonstration store; needed where sac.demo_share > 0")
     checkpoint: str = Field("", description="folder for checkpoints; the newest valid one there is resumed")
     checkpoint_episodes: int = Field(10, ge=1, description="episodes a checkpoint")
+    log_sync_s: float = Field(
+        1.0, ge=0, le=60, description="wall time between syncs of the log of transitions: what a power cut can cost"
+    )
+    catch_up: str = Field("", description="bag of the session that goes on: its decisions that were not learned from")
 
 
 class RecorderConfig(NodeConfig):
     bag: str = Field("", description="folder of the MCAP bag to write")
+    resume: bool = Field(False, description="go on with a bag that is there, in another file, rather than refuse it")
     topics: tuple[str, ...] = Field(
         (
             "observation",
+            "decision_request",
             "action_chunk",
             "decision",
             "episode_event",
@@ -370,8 +442,21 @@ class RecorderConfig(NodeConfig):
             "joy",
             "joint_trajectory_controller/joint_trajectory",
         ),
-        description="names from nodes/topics.py; a session can be rebuilt from the first six",
+        description="names from nodes/topics.py; a session can be rebuilt from the first seven",
     )
+
+
+class PlayerConfig(NodeConfig):
+    """Plays a bag into other nodes."""
+
+    bag: str = Field("", description="folder or file to play")
+    nodes: str = Field("", description="names of nodes under test, by spaces: what they publish is not played")
+    rate: float = Field(1.0, gt=0, le=1000, description="of the recorded speed; slower where nodes take longer")
+    topics: str = Field("", description="recorded names to play, separated by spaces; empty: all")
+    remap: str = Field("", description="names to play under, FROM:=TO, separated by spaces")
+    patience_s: float = Field(10.0, gt=0, le=600, description="wall time for which a recorded answer is waited for")
+    back_s: float = Field(1.0, ge=0, description="by how much stamps may go back before another session begins")
+    result: str = Field("", description="file for what the comparison came to; empty: the log alone")
 
 
 def validate(model, values: dict[str, Any]):
@@ -387,8 +472,11 @@ def _sentence(model, entry) -> str:
     name = ".".join(str(part) for part in entry["loc"])
     if entry["type"] != "extra_forbidden":
         return f"{model.__name__}: {name} = {entry['input']!r}: {entry['msg']}"
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         model = model.model_fields[part].annotation
+        if get_origin(model) is dict:  # entries by name, such as cameras
+            model, _ = get_args(model)[1], next(parts, None)
     known = sorted(model.model_fields)
     near = difflib.get_close_matches(str(last), known, 1)
     hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"

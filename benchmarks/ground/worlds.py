@@ -14,6 +14,7 @@ import numpy as np
 import ogbench  # noqa: F401  registers the environments
 
 CENTRE_M, SCALE = np.array([0.425, 0.0, 0.0]), 10.0  # as OGBench's own observation scales positions
+TRAJECTORY = 1000  # rows from one reset of a collecting environment to the next
 CUBE, GOAL = slice(19, 22), slice(28, 31)  # in the state of the cube's world
 
 
@@ -43,6 +44,7 @@ class World:
     rows: int  # of demonstrations, about
     state: Callable[[gymnasium.Env], np.ndarray]
     collect: Callable[[int, int], "Stream"]  # (rows, seed)
+    label: Callable[[np.ndarray], np.ndarray] = np.asarray  # states with the goals that the base policy is told
     base: dict[str, Any] = field(default_factory=dict)  # of BaseConfig
     actor: dict[str, Any] = field(default_factory=dict)  # of ActorConfig
     sac: dict[str, Any] = field(default_factory=dict)  # of SacConfig
@@ -118,11 +120,11 @@ def navigate(maze: str) -> Callable[[int, int], Stream]:
         env, rng, stream, goal = make(maze, terminate_at_goal=False), np.random.default_rng(seed), Stream(), 0
         cells = np.argwhere(env.maze_map == 0)
         corners = [cell for cell in cells if not _hallway(env.maze_map == 0, *cell)]
-        for episode in range(-(-rows // 1000)):
+        for episode in range(-(-rows // TRAJECTORY)):
             ends = {"init_ij": rng.choice(cells), "goal_ij": rng.choice(corners)}
             env.reset(seed=seed + episode, options={"task_info": ends})
             steps, goal = _steps_to_goal(env), goal + 1
-            for _ in range(1000):
+            for _ in range(TRAJECTORY):
                 state, way = maze_state(env), _way(env, steps)
                 action = np.clip(way + rng.normal(0, 0.5, 2), -1, 1)
                 success = bool(env.step(action)[4]["success"])
@@ -160,8 +162,22 @@ def cube_state(env: gymnasium.Env) -> np.ndarray:
     return np.float32([*env.compute_observation(), *(goal - CENTRE_M) * SCALE])
 
 
+def end_as_goal(states: np.ndarray) -> np.ndarray:
+    """The reference's goal of a maze's row: where its trajectory of 1000 rows ends, whatever the expert meant there."""
+    trajectories = states.reshape(-1, TRAJECTORY, states.shape[1]).copy()
+    trajectories[:, :, 2:] = trajectories[:, -1:, :2]
+    return trajectories.reshape(states.shape)
+
+
+def cube_as_goal(states: np.ndarray) -> np.ndarray:
+    """The reference's goal of a cube's row (OGBench's oracle_reps of the same row): where the cube is then."""
+    states = states.copy()
+    states[:, GOAL] = states[:, CUBE]
+    return states
+
+
 def play(name: str) -> Callable[[int, int], Stream]:
-    """Rows of OGBench's `play` planner; the goal in each is where the cube is then, as in the reference."""
+    """Rows of OGBench's `play` planner."""
 
     def collect(rows: int, seed: int) -> Stream:
         from ogbench.manipspace.oracles.plan.cube_plan import CubePlanOracle
@@ -169,13 +185,12 @@ def play(name: str) -> Callable[[int, int], Stream]:
         np.random.seed(seed)
         env, stream, goal = make(name, terminate_at_goal=False, mode="data_collection"), Stream(), 0
         planner = CubePlanOracle(env=env)
-        for episode in range(-(-rows // 1000)):
+        for episode in range(-(-rows // TRAJECTORY)):
             _, info = env.reset(seed=seed + episode)
             planner.reset(None, info)
             goal += 1
-            for _ in range(1000):
+            for _ in range(TRAJECTORY):
                 state, action = cube_state(env), np.clip(planner.select_action(None, info), -1, 1)
-                state[GOAL] = state[CUBE]
                 info = env.step(action)[4]
                 stream.add(state, action, bool(info["success"]), goal, episode)
                 if planner.done:

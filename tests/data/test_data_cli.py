@@ -1,8 +1,11 @@
 """`tmrl data`: stores and bags found, checked, edited and drawn; damage is one sentence and status 2."""
 
+import itertools
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
+from PIL import Image, ImageSequence
 from rclpy.serialization import serialize_message
 
 from tmrl_ros.data import schema, store
@@ -14,12 +17,13 @@ POSE = "geometry_msgs/msg/PoseStamped"
 ACTION_NAMES = ["dx", "dy", "dz", "grip"]
 
 
-def demonstrations(lengths) -> store.Demonstrations:
+def demonstrations(lengths, cameras=()) -> store.Demonstrations:
     meta = store.StoreMeta(
         task="pick_cube", seed=3, calibration="true", state_names=STATE_NAMES, action_names=ACTION_NAMES, action_hz=10
     )
     rng = np.random.default_rng(0)
-    return store.collect([(rng.normal(size=(n, 10)), rng.normal(size=(n, 4))) for n in lengths], meta)
+    images = {camera: rng.integers(0, 256, (sum(lengths), 8, 12, 3)).astype(np.uint8) for camera in cameras}
+    return store.collect([(rng.normal(size=(n, 10)), rng.normal(size=(n, 4))) for n in lengths], meta, images)
 
 
 @pytest.fixture
@@ -127,8 +131,83 @@ def test_an_existing_store_is_never_overwritten_and_a_split_is_both_or_none(tmrl
     assert tmrl("merge", demos, demos)[0] == 2
 
 
-def test_plot_draws_something(tmrl, folder):
-    status, out, _ = tmrl("plot", folder / "demos.zarr")
-    picture = folder / "demos.png"
+@pytest.mark.parametrize("cameras", [(), ("front",)])
+def test_plot_draws_something(tmrl, folder, cameras):
+    store.write(folder / "new.zarr", demonstrations([5, 3], cameras))
+    status, out, _ = tmrl("plot", folder / "new.zarr")
+    picture = folder / "new.png"
     assert (status, out) == (0, f"{picture}\n")
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
+
+
+@pytest.fixture
+def with_images(folder):
+    store.write(folder / "seen.zarr", demonstrations([5, 3, 4], ["front", "wrist"]))
+    return folder / "seen.zarr"
+
+
+def test_list_and_check_tell_of_images(tmrl, with_images):
+    listed = next(line for line in tmrl("list", with_images.parent)[1].splitlines() if line.split()[0] == "seen.zarr")
+    assert listed.rstrip().endswith("front 12x8, wrist 12x8")
+    assert "3 episodes, 12 rows of pick_cube, images front 12x8, wrist 12x8" in tmrl("check", with_images)[1]
+
+
+def test_check_finds_an_image_that_is_damaged(tmrl, with_images):
+    flip(with_images / "observation/images/wrist/c/0/0/0/0")
+    status, _, err = tmrl("check", with_images)
+    assert status == 2 and "images wrist of" in err and "are damaged" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["demos.zarr", "seen.zarr"])
+def test_play_writes_an_episode_in_its_own_time(tmrl, folder, with_images, name):
+    status, out, _ = tmrl("play", folder / name, "--episode", "2")
+    film = folder / f"{name[:-5]}_2.gif"
+    assert (status, out) == (0, f"{film}\n")
+    with Image.open(film) as moving:
+        frames = [
+            (frame.info["duration"], np.asarray(frame.convert("RGB"))) for frame in ImageSequence.Iterator(moving)
+        ]
+    assert [duration for duration, _ in frames] == [100] * 4  # 10 rows a second
+    assert all((a[1] != b[1]).any() for a, b in itertools.pairwise(frames))
+    assert name == "demos.zarr" or frames[0][1].shape == (320, 2 * 480, 3)  # two cameras, side by side
+
+
+def test_play_of_a_store_without_a_hand_draws_its_states(tmrl, tmp_path):
+    meta = store.StoreMeta(task="t", seed=0, calibration="", state_names=["a"], action_names=["b", "c"], action_hz=20)
+    store.write(tmp_path / "d.zarr", store.collect([(np.ones((3, 1)), np.zeros((3, 2)))], meta))
+    assert tmrl("play", tmp_path / "d.zarr", tmp_path / "film.gif")[0] == 0
+    with Image.open(tmp_path / "film.gif") as moving:
+        assert moving.n_frames == 3 and moving.info["duration"] == 50
+
+
+def test_play_of_an_episode_that_is_not_there_says_which_are(tmrl, folder):
+    status, _, err = tmrl("play", folder / "demos.zarr", "--episode", "3")
+    assert status == 2 and "no episode 3; valid: 0 to 2" in err and not list(folder.glob("*.gif"))
+
+
+def test_export_and_import_give_the_store_back(tmrl, with_images, tmp_path):
+    assert tmrl("export", with_images, tmp_path / "lerobot")[0] == 0
+    status, out, _ = tmrl("import", tmp_path / "lerobot", tmp_path / "back.zarr")
+    assert (status, out) == (0, f"{tmp_path / 'back.zarr'}: 3 episodes, 12 rows\n")
+    before, after = store.read(with_images), store.read(tmp_path / "back.zarr")
+    assert after.meta == before.meta
+    np.testing.assert_array_equal(after.images["wrist"][:], before.images["wrist"][:])
+
+
+def test_import_takes_the_keys_that_the_options_name(tmrl, with_images, tmp_path):
+    tmrl("export", with_images, tmp_path / "data")
+    options = ["--state", "action", "--state", "timestamp", "--image", "observation.images.wrist=hand", "--task", "t",
+               "--calibration", "cell 4", "--hz", "5"]  # fmt: skip
+    assert tmrl("import", tmp_path / "data", tmp_path / "some.zarr", *options)[0] == 0
+    some = store.read(tmp_path / "some.zarr")
+    assert some.states.shape == (12, 5) and set(some.images) == {"hand"}
+    assert (some.meta.task, some.meta.calibration, some.meta.action_hz) == ("t", "cell 4", 5)
+    assert tmrl("import", tmp_path / "data", tmp_path / "none.zarr", "--no-images")[0] == 0
+    assert not store.read(tmp_path / "none.zarr").images
+
+
+def test_import_of_what_is_no_data_set_and_of_a_camera_twice_is_refused(tmrl, folder, tmp_path):
+    status, _, err = tmrl("import", folder, tmp_path / "a.zarr")
+    assert status == 2 and "no data set that can be imported" in err
+    status, _, err = tmrl("import", folder, tmp_path / "a.zarr", "--image", "a.front", "--image", "b.front")
+    assert status == 2 and "KEY=CAMERA" in err

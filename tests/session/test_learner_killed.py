@@ -9,10 +9,16 @@ import pytest
 from rclpy.serialization import deserialize_message
 
 from tmrl_ros import fr3, kinematics
-from tmrl_ros.config import SafetyLimits
-from tmrl_ros.data import bag
+from tmrl_ros.config import SafetyLimits, validate
+from tmrl_ros.data import bag, transition_log
+from tmrl_ros.learner.core import Learner
 from tmrl_ros.nodes import convert, topics
+from tmrl_ros.nodes.convert import from_msg, to_msg
 from tmrl_ros.nodes.replay import metrics, records
+from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.session.graph import MODELS
+from tmrl_ros.session.inprocess import InProcessSession
+from tmrl_ros.session.replay import identical
 from tmrl_ros.session.starter import run_session
 from tmrl_ros.types import Decision, Mode, SessionState
 
@@ -66,6 +72,30 @@ def test_the_learner_resumes_from_its_checkpoint_and_teaches_the_robot_again(ses
     used = [record.actor_version for record in records(folder / "bag") if isinstance(record, Decision)]
     assert max(versions[back:]) > max(versions[:back])
     assert used[-1] > max(versions[:back])
+
+
+def test_where_the_policy_waits_a_kill_changes_nothing(finetuning, tmp_path):
+    """Lockstep with patience: decisions, actors and the last checkpoint are those of a session that nothing stopped."""
+    pids, again = {}, tmp_path / "killed"
+
+    def on_status(status):
+        if "learner" in pids and status.decisions >= BEFORE_KILL:
+            os.kill(pids.pop("learner"), signal.SIGKILL)
+
+    specs = finetuning(again, 60.0, minutes=0.8)
+    assert run_session(specs, again, on_status, on_started=pids.update) == 0
+    assert "resumed after" in (again / "logs/learner.log").read_text(), "the kill came too late"
+    nodes, whole = {spec.name: validate(MODELS[spec.name], spec.parameters) for spec in specs}, []
+    reference = InProcessSession.of_nodes(nodes, whole.append)
+    reference.run()
+    expected = [from_msg(to_msg(record)) for record in whole if isinstance(record, Decision)]
+    got = [record for record in records(again / "bag") if isinstance(record, Decision)]
+    assert len(got) > BEFORE_KILL and identical(got, expected)
+    left = Learner(nodes["learner"], BasePolicy.load(nodes["learner"].base))
+    left.restore(again / "checkpoints/learner")
+    assert left.version >= reference.learner.version - 1
+    log = list(transition_log.read(again / "checkpoints" / transition_log.LOG))
+    assert [t.decision for t in log] == sorted({t.decision for t in log}) and log[-1].decision + 1 == left.version
 
 
 def test_nothing_holds_for_want_of_a_learner_and_every_hold_has_a_reason(session):

@@ -53,9 +53,9 @@ def altered(recording, monkeypatch):
     """altered(change): what comes of the comparison if `change` is done to the list of recorded records."""
 
     def compare(change):
-        records = list(replay.recorded.records(recording.bag))
+        (records,) = replay.recorded.stretches(recording.bag)
         change(records)
-        monkeypatch.setattr(replay.recorded, "records", lambda bag: records)
+        monkeypatch.setattr(replay.recorded, "stretches", lambda bag: [records])
         return replay.compare(recording)
 
     return compare

@@ -333,3 +333,28 @@ def test_the_tcp_starts_each_episode_at_home():
     run = session(forward, episodes=2)
     run.run(until=lambda s: len(s.requests) == 4)
     np.testing.assert_allclose(kinematics.forward(run.q)[0], fr3.HOME_TCP, atol=0.01)
+
+
+def test_the_emergency_stop_is_a_fault_until_it_is_released_and_a_person_resumes():
+    run = session(forward, auto_resume_s=1.0).run(until=in_episode)
+    run.core.emergency_stop(True)
+    run.run(3)
+    assert run.core.status().mode == Mode.FAULT and run.core.status().reason == "the emergency stop is pressed"
+    with pytest.raises(TmrlError, match="release it first"):
+        run.core.resume()
+    run.core.emergency_stop(False)
+    assert run.core.status().mode == Mode.FAULT
+    run.core.resume()
+    assert not run.core.status().reason
+
+
+def test_a_hand_that_does_not_move_holds_after_two_seconds():
+    run = session(forward, task={"episode_s": 20.0})
+    run.run(until=in_episode)
+    for _ in range(60):
+        run.width_m = 0.08  # whatever is wanted
+        run.tick()
+    status = run.core.status()
+    assert status.mode == Mode.HOLD and status.reason == "the hand is stuck: 80 mm wide for 2 s, wanted 0 mm"
+    (ended,) = run.ends()
+    assert ended["counted"] if isinstance(ended, dict) else ended.counted

@@ -34,6 +34,7 @@ class Transition:
     greedy: bool
     demo: bool  # a person (or script) acted, not the policy
     row_states: np.ndarray  # float32 [executed, state_dim], the observation of each row; [0, state_dim] if not demo
+    robot_time_s: float = 0.0  # of the session, when the decision was over
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class Assembler:
             modulation=decision.modulation, actor_version=decision.actor_version, greedy=decision.greedy,
             reward=decision.reward, terminated=decision.terminated, truncated=decision.truncated,
             success=decision.success, episode=decision.episode, decision=decision.decision,
+            robot_time_s=decision.robot_time_s,
             row_states=self._row_states(decision) if demo else np.zeros((0, len(first.state)), np.float32),
         )  # fmt: skip
 
@@ -147,6 +149,18 @@ class Assembler:
 
 class _Missing(Exception):
     """A decision whose observations did not all come."""
+
+
+def assemble(records: Iterable, execution_horizon: int) -> tuple[list[Transition], dict[str, int]]:
+    """Transitions of a recording, and how many of its records made none, by reason."""
+    assembler, transitions = Assembler(execution_horizon), []
+    for record in records:
+        if isinstance(record, Observation):
+            transitions += assembler.observe(record)
+        elif isinstance(record, Decision):
+            transitions += assembler.decide(record)
+    assembler.close()
+    return transitions, dict(assembler.dropped)
 
 
 def demonstrations(records: Iterable, execution_horizon: int) -> tuple[list[DemoEpisode], Counter[str]]:

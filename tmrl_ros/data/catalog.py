@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from tmrl_ros.data import bag, store
+from tmrl_ros.data.images import IMAGES, sizes
 from tmrl_ros.errors import DataError
 
 
@@ -22,6 +23,7 @@ class Entry:
     episodes: int | None = None  # of a store
     rows: int | None = None
     size_bytes: int = 0
+    images: str = ""  # of a store: its cameras, such as "front 128x96"
     problem: str = ""
 
 
@@ -43,7 +45,10 @@ def check(path: str | Path) -> str:
     kind = _kind(path, os.listdir(path)) if path.is_dir() else "bag"
     if kind == "store":
         content = store.read(path)
-        return f"{len(content.ends)} episodes, {len(content.states)} rows of {content.meta.task}"
+        store.verify_images(content)
+        seen = _listed(sizes(content.images))
+        images = f", images {seen}" if seen else ""
+        return f"{len(content.ends)} episodes, {len(content.states)} rows of {content.meta.task}{images}"
     counts = bag.counts(path)
     total = sum(counts.values())
     if not bag.is_complete(path):
@@ -73,9 +78,20 @@ def _describe(path: Path, kind: str) -> Entry:
             return Entry(path, kind, rows=sum((_told(path) or {}).values()), size_bytes=size)
         group = json.loads((path / "zarr.json").read_bytes())["attributes"]
         ends = json.loads((path / "episode_ends" / "zarr.json").read_bytes())["shape"]
-        return Entry(path, kind, str(group["meta"]["task"]), int(ends[0]), int(group["rows"]), size)
+        images = _listed(dict(_cameras(path)))
+        return Entry(path, kind, str(group["meta"]["task"]), int(ends[0]), int(group["rows"]), size, images)
     except (OSError, ValueError, KeyError, TypeError, IndexError, DataError):
         return Entry(path, kind, size_bytes=size, problem="its description cannot be read")
+
+
+def _cameras(path: Path) -> Iterator[tuple[str, str]]:
+    for file in sorted((path / IMAGES).glob("*/zarr.json")):
+        _, height, width, _ = json.loads(file.read_bytes())["shape"]
+        yield file.parent.name, f"{width}x{height}"
+
+
+def _listed(cameras: dict[str, str]) -> str:
+    return ", ".join(f"{camera} {size}" for camera, size in cameras.items())
 
 
 def _told(path: Path) -> dict[str, int] | None:

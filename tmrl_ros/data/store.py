@@ -5,15 +5,16 @@
     episode_ends       int64   [episodes]          episode k is rows episode_ends[k - 1] .. episode_ends[k] - 1
     attributes         {"meta": StoreMeta, "rows": committed rows, "sha256": of the arrays, meta and rows}
 
+Camera images are optional (images.py has their layout); the digest covers them through those of their rows.
 Written into a temporary folder, synced and renamed, so a store is whole or not at all; read only if the digest fits.
+Images are read, and checked, row by row when they are asked for.
 """
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import zarr
 from pydantic import Field
 
 from tmrl_ros.config import Model, validate
+from tmrl_ros.data.commit import committed
+from tmrl_ros.data.images import Images, stored_images, stretches, write_images
 from tmrl_ros.errors import ConfigError, DataError
 
 ARRAYS = {  # path in the store -> field of Demonstrations
@@ -29,6 +32,7 @@ ARRAYS = {  # path in the store -> field of Demonstrations
     "action": ("actions", np.float32),
     "episode_ends": ("ends", np.int64),
 }
+CAMERA = re.compile(r"(?!(state|action|action_chunk|cloud)$)[A-Za-z]\w*", re.ASCII)  # a name that no other input has
 
 
 class StoreMeta(Model):
@@ -45,22 +49,31 @@ class StoreMeta(Model):
 
 @dataclass(frozen=True, slots=True)
 class Demonstrations:
-    """The content: states float32 [rows, state_dim], actions float32 [rows, action_dim], ends int64 [episodes]."""
+    """The content: states float32 [rows, state_dim], actions float32 [rows, action_dim], ends int64 [episodes].
+
+    `images` are those of each camera, uint8 [rows, height, width, 3], and may be read only when asked for.
+    """
 
     states: np.ndarray
     actions: np.ndarray
     ends: np.ndarray
     meta: StoreMeta
+    images: Mapping[str, Images] = field(default_factory=dict)
 
 
-def collect(episodes: Sequence[tuple[np.ndarray, np.ndarray]], meta: StoreMeta) -> Demonstrations:
-    """Flatten (states, actions) pairs, one an episode; raises DataError if they do not fit each other or the names."""
+def collect(
+    episodes: Sequence[tuple[np.ndarray, np.ndarray]], meta: StoreMeta, images: Mapping[str, Images] | None = None
+) -> Demonstrations:
+    """Flatten (states, actions) pairs, one an episode; `images` by camera, of all rows.
+
+    Raises DataError if they do not fit each other or the names.
+    """
     if not episodes:
         raise DataError("No episode was kept, so there is no demonstration to store; collect again and keep some")
     states = np.concatenate([np.asarray(pair[0], np.float32) for pair in episodes])
     actions = np.concatenate([np.asarray(pair[1], np.float32) for pair in episodes])
     ends = np.cumsum([len(pair[1]) for pair in episodes], dtype=np.int64)
-    demonstrations = Demonstrations(states, actions, ends, meta)
+    demonstrations = Demonstrations(states, actions, ends, meta, images or {})
     problem = _problem(demonstrations)
     if problem:
         raise DataError(f"Demonstrations cannot be stored: {problem}")
@@ -69,30 +82,23 @@ def collect(episodes: Sequence[tuple[np.ndarray, np.ndarray]], meta: StoreMeta) 
 
 def write(path: str | Path, demonstrations: Demonstrations) -> None:
     """Commit a new store at `path`, atomically; an existing one is refused, not replaced."""
-    path = Path(path)
-    if path.exists():
-        raise DataError(f"{path} already exists; choose another folder or remove it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with committed(path) as temporary:
         group = zarr.create_group(temporary, zarr_format=3)
-        for name, (field, _) in ARRAYS.items():
-            group.create_array(name, data=getattr(demonstrations, field))
+        for name, (attribute, _) in ARRAYS.items():
+            group.create_array(name, data=getattr(demonstrations, attribute))
+        digests = {name: write_images(group, name, images) for name, images in demonstrations.images.items()}
         group.attrs.update(
             meta=demonstrations.meta.model_dump(mode="json"),
             rows=len(demonstrations.states),
-            sha256=_digest(demonstrations),
+            sha256=_digest(demonstrations, digests),
         )
-        _sync_tree(temporary)
-        os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _sync(path.parent)
 
 
 def read(path: str | Path) -> Demonstrations:
-    """Open and verify a store; DataError says in a sentence what is wrong with it."""
+    """Open a store and verify all of it but the images, whose rows are verified as they are read (`verify_images`).
+
+    DataError says in a sentence what is wrong with it.
+    """
     path = Path(path)
     if not (path / "zarr.json").is_file():
         raise DataError(f"{path} is not a demonstration store (no zarr.json in it); give the folder that collect wrote")
@@ -102,14 +108,24 @@ def read(path: str | Path) -> Demonstrations:
         meta = validate(StoreMeta, group.attrs["meta"])
         if not group["action"].shape[0] == group["observation/state"].shape[0] == rows:
             raise DataError("its arrays do not have the committed number of rows")
-        arrays = {field: np.asarray(group[name][:], dtype) for name, (field, dtype) in ARRAYS.items()}
+        arrays = {attribute: np.asarray(group[name][:], dtype) for name, (attribute, dtype) in ARRAYS.items()}
+        images, digests = stored_images(path, group)
+        if any(len(camera) != rows for camera in images.values()):
+            raise DataError("its images do not have the committed number of rows")
     except Exception as error:  # a damaged file may fail in any layer: JSON, zarr metadata, codec, file system
         what = error if isinstance(error, (DataError, ConfigError)) else f"{type(error).__name__}: {error}"
         raise DataError(f"{path} is damaged ({what}); collect it again or restore a copy".replace("\n", " ")) from None
-    demonstrations = Demonstrations(meta=meta, **arrays)
-    if _digest(demonstrations) != digest:
+    demonstrations = Demonstrations(meta=meta, images=images, **arrays)
+    if _digest(demonstrations, digests) != digest:
         raise DataError(f"{path} is damaged (it does not match its sha256); collect it again or restore a copy")
     return demonstrations
+
+
+def verify_images(demonstrations: Demonstrations) -> None:
+    """Read every image once; DataError names the first that is damaged."""
+    for images in demonstrations.images.values():
+        for part in stretches(images.shape):
+            images[np.arange(part.start, part.stop)]
 
 
 def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
@@ -120,18 +136,22 @@ def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     return demonstrations.states, demonstrations.actions, demonstrations.ends
 
 
-def chunks(demonstrations: Demonstrations, action_horizon: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every row as a sample: states float32 [n, state_dim], chunks from it on float32 [n, action_horizon, action_dim].
+def chunks(
+    demonstrations: Demonstrations, action_horizon: int, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows as samples: states float32 [n, state_dim], chunks from there on float32 [n, action_horizon, action_dim].
 
-    Actions are displacements with the grip in the last column, so past the episode's end a chunk is padded with no
-    motion and the episode's last grip: repeating the last action would teach the arm to drift on.
+    `rows` are int64 [n]; None means every row. Actions are displacements with the grip in the last column, so past the
+    episode's end a chunk is padded with no motion and the episode's last grip: repeating the last action would teach
+    the arm to drift on.
     """
     ends, actions = demonstrations.ends, demonstrations.actions
-    end_of_row = np.repeat(ends, np.diff(ends, prepend=0))  # [n]
-    wanted = np.arange(len(actions))[:, None] + np.arange(action_horizon)  # [n, H]
-    chunk = actions[np.minimum(wanted, end_of_row[:, None] - 1)]  # [n, H, A]
-    chunk[wanted >= end_of_row[:, None], :-1] = 0.0
-    return demonstrations.states, chunk
+    rows = np.arange(len(actions)) if rows is None else rows
+    end = ends[np.searchsorted(ends, rows, side="right")][:, None]  # [n, 1], of the row's episode
+    wanted = rows[:, None] + np.arange(action_horizon)  # [n, H]
+    chunk = actions[np.minimum(wanted, end - 1)]  # [n, H, A]
+    chunk[wanted >= end, :-1] = 0.0
+    return demonstrations.states[rows], chunk
 
 
 def _problem(d: Demonstrations) -> str:
@@ -143,25 +163,22 @@ def _problem(d: Demonstrations) -> str:
         return "an episode has no rows"
     if not (np.isfinite(d.states).all() and np.isfinite(d.actions).all()):
         return "a value is not finite"
+    for camera, images in d.images.items():
+        if not CAMERA.fullmatch(camera):
+            return f"{camera!r} is no name for a camera: letters, digits and _, and none of state, action, cloud"
+        if len(images.shape) != 4 or images.shape[0] != len(d.states) or images.shape[3] != 3:
+            return f"images {camera} are {list(images.shape)}, not [{len(d.states)} rows, height, width, 3]"
+        if images.dtype != np.uint8:
+            return f"images {camera} are {images.dtype}, not uint8"
     return ""
 
 
-def _digest(d: Demonstrations) -> str:
+def _digest(d: Demonstrations, of_images: Mapping[str, np.ndarray]) -> str:
     sha = hashlib.sha256(json.dumps(d.meta.model_dump(mode="json"), sort_keys=True).encode())
     for array in (d.states, d.actions, d.ends):
         sha.update(repr((array.dtype.str, array.shape)).encode())
         sha.update(np.ascontiguousarray(array).tobytes())
+    for camera in sorted(of_images):
+        sha.update(repr((camera, tuple(map(int, d.images[camera].shape)))).encode())
+        sha.update(of_images[camera].tobytes())
     return sha.hexdigest()
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

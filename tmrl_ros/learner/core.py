@@ -1,6 +1,12 @@
 """The learner: decisions in, actor versions out; all that it knows can be written to one checkpoint and resumed."""
 
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -17,7 +23,9 @@ from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.steering import Steering
 
 LEARNER_FORMAT = "tmrl_learner/3"
-FREE = {"base", "checkpoint", "demos", "offline"}  # settings that may differ where a session is resumed
+# settings that may differ where a session is resumed
+FREE = {"base", "checkpoint", "checkpoint_episodes", "demos", "offline", "log_sync_s", "catch_up"}
+NEXT, PREVIOUS = ".next", ".previous"  # of a folder's name: written whole, and the one before it
 Demos = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -92,26 +100,26 @@ class Learner:
 
     def save_actor(self, folder: Path) -> None:
         """Write what `tmrl evaluate` needs beside the base: actor, critics and their description."""
-        write_actor(folder, self.sac.average, self.sac.target, self.steering, self.version)
+        _replace(folder, lambda at: write_actor(at, self.sac.average, self.sac.target, self.steering, self.version))
 
-    def save(self, folder: Path) -> None:
-        """Write everything needed to continue bit for bit on the same machine."""
-        modules = self._modules()
-        tensors = {f"{name}.{key}": v for name, module in modules.items() for key, v in module.state_dict().items()}
-        tensors |= {f"replay.{name}": torch.as_tensor(value) for name, value in self.replay.state().items()}
-        tensors |= {"log_temperature": self.sac.log_temperature.detach(), "torch_rng": torch.get_rng_state()}
+    def save(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
+        """Write everything needed to continue bit for bit on the same machine; `notes` (JSON) come back at restore.
+
+        Whatever moment a kill meets, a whole checkpoint is there for restore_newest.
+        """
         meta = {
             "format": LEARNER_FORMAT,
-            "version": self.version,
-            "episodes": self.episodes,
-            "updates": self.sac.updates,
-            "numpy_rng": self.rng.bit_generator.state,
+            **self._counters(),
             "config": self.config.model_dump(exclude=FREE),
+            "notes": dict(notes or {}),
         }
-        write_checkpoint(folder, tensors, meta)
+        _replace(folder, lambda at: write_checkpoint(at, self._tensors(), meta))
 
-    def restore(self, folder: Path) -> None:
-        """Continue from `folder`; raises DataError if it is damaged or was written under another configuration."""
+    def restore(self, folder: Path) -> dict[str, Any]:
+        """Continue from `folder`, and return its notes.
+
+        Raises DataError if it is damaged or was written under another configuration.
+        """
         tensors, meta = read_checkpoint(folder, LEARNER_FORMAT)
         own = self.config.model_dump(mode="json", exclude=FREE)
         changed = sorted(key for key in own if own[key] != meta["config"].get(key))
@@ -129,8 +137,77 @@ class Learner:
         torch.set_rng_state(tensors["torch_rng"])
         self.rng.bit_generator.state = meta["numpy_rng"]
         self.version, self.episodes, self.sac.updates = meta["version"], meta["episodes"], meta["updates"]
+        return meta.get("notes", {})
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides what comes next: two learners with the same one go on alike."""
+        sha = hashlib.sha256(json.dumps(self._counters(), sort_keys=True).encode())
+        for name, value in sorted(self._tensors().items()):
+            sha.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            sha.update(value.detach().contiguous().numpy().tobytes())
+        return sha.hexdigest()
+
+    def _counters(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "episodes": self.episodes,
+            "updates": self.sac.updates,
+            "numpy_rng": self.rng.bit_generator.state,
+        }
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        modules = self._modules()
+        tensors = {f"{name}.{key}": v for name, module in modules.items() for key, v in module.state_dict().items()}
+        tensors |= {f"replay.{name}": torch.as_tensor(value) for name, value in self.replay.state().items()}
+        return tensors | {"log_temperature": self.sac.log_temperature.detach(), "torch_rng": torch.get_rng_state()}
 
     def _modules(self) -> dict:
         sac = self.sac
         networks = {"actor": sac.actor, "average": sac.average, "critic": sac.critic, "target": sac.target}
         return {**networks, **{f"adam_{k}": v for k, v in sac.optimisers.items()}}
+
+
+def recover(folder: Path, kind: str = LEARNER_FORMAT) -> bool:
+    """Put the newest whole checkpoint of format `kind` that a kill may have left beside `folder` in its place.
+
+    Returns whether there is one. Raises DataError if all that are there are damaged.
+    """
+    folder, found, damage = Path(folder), [], []
+    for half_written in folder.parent.glob(f".{_beside(folder, NEXT).name}.*"):
+        shutil.rmtree(half_written)
+    for at in (_beside(folder, NEXT), folder, _beside(folder, PREVIOUS)):
+        try:
+            if at.exists():
+                found.append((read_checkpoint(at, kind)[1]["version"], at))
+        except DataError as error:
+            if at != _beside(folder, NEXT):  # cut by a kill: it never was the checkpoint
+                damage.append(error)
+    if damage and not found:
+        raise damage[0]
+    newest = max(found, key=lambda entry: entry[0], default=(0, None))[1]
+    if newest and newest != folder:
+        shutil.rmtree(folder, ignore_errors=True)
+        newest.rename(folder)
+    return bool(newest)
+
+
+def _replace(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a folder beside `folder`, then exchange them, the old one kept until the new one is in place."""
+    folder, fresh, old = Path(folder), _beside(folder, NEXT), _beside(folder, PREVIOUS)
+    shutil.rmtree(fresh, ignore_errors=True)
+    write(fresh)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    folder = Path(folder)
+    return folder.with_name(f".{folder.name}{ending}")

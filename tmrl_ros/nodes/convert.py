@@ -72,6 +72,11 @@ def clock_msg(stamp_ns: int) -> Clock:
     return Clock(clock=to_time(stamp_ns))
 
 
+def heartbeat_msg(observation_ns: int, name: str) -> Header:
+    """That node `name` is well, and the stamp of the newest observation it has."""
+    return _header(observation_ns, name)
+
+
 def _header(stamp_ns: int, frame: str = fr3.BASE_FRAME) -> Header:
     return Header(stamp=to_time(stamp_ns), frame_id=frame)
 
@@ -339,6 +344,13 @@ def pose_msg(stamp_ns: int, position, quaternion) -> PoseStamped:
     x, y, z, w = (float(v) for v in quaternion)
     pose = Pose(position=_point(position), orientation=Quaternion(x=x, y=y, z=z, w=w))
     return PoseStamped(header=_header(stamp_ns), pose=pose)
+
+
+def joint_target_msg(stamp_ns: int, q, dq) -> JointState:
+    """Where the arm shall be now: positions and speeds [7] in the order of fr3.JOINT_NAMES, which CRISP relies on."""
+    _finite(ActionError, "joint target", q, dq)
+    header = _header(stamp_ns)
+    return JointState(header=header, name=fr3.JOINT_NAMES, position=_doubles(q), velocity=_doubles(dq))
 
 
 def position_of(message: PoseStamped) -> np.ndarray:

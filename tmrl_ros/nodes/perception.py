@@ -1,4 +1,4 @@
-"""Joins poses, gripper and objects of one stamp into the Observation of that stamp."""
+"""Joins poses, gripper and objects of one stamp, or cameras and the robot, into the Observation of that stamp."""
 
 from functools import partial
 
@@ -23,7 +23,15 @@ SOURCES = {  # name: (topic, conversion)
 class Perception(Node):
     def __init__(self):
         super().__init__("perception", **runtime.NODE_OPTIONS)
-        waits = runtime.config_of(self, PerceptionConfig).timing.waits
+        config = runtime.config_of(self, PerceptionConfig)
+        if config.cameras:
+            from tmrl_ros.nodes.camera_perception import CameraPerception  # OpenCV and SciPy load with it
+
+            self._cameras = CameraPerception(self, config)
+        else:
+            self._listen_to_objects(config.timing.waits)
+
+    def _listen_to_objects(self, waits):
         self._join = StampJoin(SOURCES, 0 if waits else TOLERANCE_NS)
         self._publisher = topics.OBSERVATION.lossless(waits).publisher(self)
         for name, (topic, value_of) in SOURCES.items():

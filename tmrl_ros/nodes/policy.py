@@ -11,13 +11,15 @@ from rclpy.node import Node
 
 from tmrl_ros.config import PolicyConfig
 from tmrl_ros.errors import TmrlError
-from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.nodes import convert, diagnostics, runtime, topics
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.server import PolicyServer
 from tmrl_ros.policy.versions import ActorVersions
 from tmrl_ros.types import DecisionRequest, Observation
 
 KEPT_OBSERVATIONS = 50
+HEARTBEAT_S = 0.04  # of wall time
+STALE_S = 5.0  # of wall time without a new actor, after which diagnostics say so: the learner hangs
 
 
 class Policy(Node):
@@ -29,6 +31,7 @@ class Policy(Node):
         self.learner_alive = self.config.wait_for_learner
         self.observations: dict[int, Observation] = {}
         self.request: DecisionRequest | None = None
+        self.diagnostics = diagnostics.Diagnostics(self, STALE_S)
         waits = self.config.timing.waits
         self.chunks = topics.ACTION_CHUNK.lossless(waits).publisher(self)
         topics.OBSERVATION.lossless(waits).subscribe(self, self._on_observation)
@@ -38,8 +41,16 @@ class Policy(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.patience = self.create_timer(self.config.timing.lockstep_timeout_s, self._give_up_on_learner, clock=steady)
         self.patience.cancel()
+        if not waits:
+            self.heartbeats = topics.POLICY_HEARTBEAT.publisher(self)
+            self.create_timer(HEARTBEAT_S, self._beat, clock=steady)
+
+    def _beat(self) -> None:
+        """Tells a supervisor that does not wait that decisions can be made, and from how fresh an observation."""
+        self.heartbeats.publish(convert.heartbeat_msg(max(self.observations, default=0), self.get_name()))
 
     def _on_observation(self, message) -> None:
+        self.diagnostics.heard("observation")
         observation = convert.from_msg(message)
         self.observations[observation.stamp_ns] = observation
         while len(self.observations) > KEPT_OBSERVATIONS:
@@ -51,14 +62,15 @@ class Policy(Node):
         self._answer()
 
     def _on_actor(self, message) -> None:
+        self.diagnostics.heard("actor_update")
         self.learner_alive = self.config.wait_for_learner
         self.versions.offer(message.version, bytes(message.parameters))
         self._answer()
 
     def _answer(self) -> None:
         """Publish the chunk for the open request as soon as its observation and its actor are there."""
-        request = self.request
-        if request is None or request.stamp_ns not in self.observations:
+        request, observation = self.request, self._seen()
+        if request is None or observation is None:
             return
         if self.learner_alive and not self.versions.ready(request.decision):
             if self.patience.is_canceled():
@@ -68,9 +80,15 @@ class Policy(Node):
         self.request = None
         self._use_actor(request.decision)
         try:
-            self.chunks.publish(convert.to_msg(self.server.decide(request, self.observations[request.stamp_ns])))
+            self.chunks.publish(convert.to_msg(self.server.decide(request, observation)))
         except TmrlError as error:  # no chunk is sent: the supervisor's watchdog holds the robot
             self.get_logger().error(str(error))
+
+    def _seen(self) -> Observation | None:
+        """What the open request is answered from: where ticks wait its own observation, else the newest."""
+        if self.config.timing.waits:
+            return self.observations.get(self.request.stamp_ns) if self.request else None
+        return self.observations[max(self.observations)] if self.observations else None
 
     def _use_actor(self, decision: int) -> None:
         update = self.versions.take(decision) if self.config.wait_for_learner else self.versions.take_newest()

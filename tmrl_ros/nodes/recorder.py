@@ -4,7 +4,6 @@ Messages are stored under the ROS time that they carry, so a lockstep session gi
 """
 
 import os
-import struct
 from functools import partial
 
 from rclpy.clock import Clock
@@ -17,9 +16,11 @@ from tmrl_ros.data import schema
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.nodes import runtime, topics
+from tmrl_ros.nodes.likeness import is_stamped, stamp_ns
 
 KNOWN = {entry.name: entry for entry in vars(topics).values() if isinstance(entry, topics.Topic)}
 FLUSH_S = 0.5  # wall time: what a kill of this process can cost
+KEPT_AT_ONCE = ("decision", "episode_event")  # seldom, and what a session that goes on counts
 DEPTH = 2000  # messages a topic holds while the disk is slow
 
 
@@ -34,7 +35,7 @@ class Recorder(Node):
             raise ConfigError(f"topics: {', '.join(unknown)} cannot be recorded; valid: {', '.join(sorted(KNOWN))}")
         if not config.bag:
             raise ConfigError("bag is empty; set it to the folder that shall be written")
-        self._bag = BagWriter(config.bag, os.environ.get("ROS_DISTRO", ""))
+        self._bag = BagWriter(config.bag, os.environ.get("ROS_DISTRO", ""), config.resume)
         self._stamp_ns = 0
         for name in config.topics:
             self._record(KNOWN[name])
@@ -46,12 +47,16 @@ class Recorder(Node):
         name = self.resolve_topic_name(topic.name)
         self._bag.add_topic(name, type_name, schema.definition(type_name), schema.type_hash(type_name), latched)
         deep = topic._replace(qos=QoSProfile(depth=DEPTH, durability=topic.qos.durability))
-        deep.subscribe(self, partial(self._on_message, name), raw=True)
+        hear = partial(self._on_message, name, is_stamped(topic.type), topic.name in KEPT_AT_ONCE)
+        deep.subscribe(self, hear, raw=True)
 
-    def _on_message(self, name: str, data: bytes) -> None:
-        self._stamp_ns = stamp_of(data) or self._stamp_ns  # without a stamp: that of the message before
+    def _on_message(self, name: str, stamped: bool, at_once: bool, data: bytes) -> None:
+        if stamped:  # without a stamp: that of the message before
+            self._stamp_ns = stamp_ns(data) or self._stamp_ns
         try:
             self._bag.write(name, self._stamp_ns, data)
+            if at_once:
+                self._bag.commit()
         except OSError as error:
             raise self._cannot_write(error) from None
 
@@ -70,12 +75,6 @@ class Recorder(Node):
             self._bag.close()
         except OSError as error:  # said once already, if it is why the node ends
             self.get_logger().error(str(self._cannot_write(error)))
-
-
-def stamp_of(data: bytes) -> int:
-    """ROS time in ns of a serialised message that begins with a Header or a Time, as all of topics.py do."""
-    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
-    return seconds * 10**9 + nanoseconds
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """A bag back into the records that its session exchanged, for the assembler and the reports."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,16 +8,67 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from tmrl_msgs import msg as tm
 from tmrl_ros.data import bag
+from tmrl_ros.data.assembler import Assembler, Transition
 from tmrl_ros.nodes.convert import from_msg, to_msg
-from tmrl_ros.types import ActionChunk, Decision, EpisodeEvent, Observation
+from tmrl_ros.types import ActionChunk, Decision, EpisodeEvent, Observation, SessionStatus
 
 TYPES = {f"tmrl_msgs/msg/{kind.__name__}": kind for kind in (tm.Observation, tm.Decision, tm.EpisodeEvent)}
+JOINED = {f"tmrl_msgs/msg/{kind.__name__}": kind for kind in (tm.Observation, tm.Decision)}
+CHUNKED = TYPES | {"tmrl_msgs/msg/ActionChunk": tm.ActionChunk}
 
 
 def records(path: str | Path) -> Iterator[Observation | Decision | EpisodeEvent]:
     """Observations, decisions and episode events of a bag, in the order they were recorded."""
     for message in bag.read(path, set(TYPES)):
         yield from_msg(deserialize_message(message.data, TYPES[message.type_name]))
+
+
+def progress(path: str | Path) -> Iterator[Decision | EpisodeEvent | SessionStatus]:
+    """What tells how far a session was."""
+    kinds = {f"tmrl_msgs/msg/{kind.__name__}": kind for kind in (tm.Decision, tm.EpisodeEvent, tm.SessionStatus)}
+    for message in bag.read(path, set(kinds)):
+        yield from_msg(deserialize_message(message.data, kinds[message.type_name]))
+
+
+def stretches(path: str | Path) -> Iterator[list[Observation | Decision | EpisodeEvent | ActionChunk]]:
+    """All records of a bag and its action chunks, in stretches of time that goes forward.
+
+    A session that was resumed continues in another file of its bag; a simulation begins it at stamp 0 again.
+    """
+    stretch, newest_ns = [], -1
+    for file in bag.files(path):
+        fresh = [
+            from_msg(deserialize_message(message.data, CHUNKED[message.type_name]))
+            for message in bag.read(file, set(CHUNKED))
+        ]
+        stamps_ns = [record.stamp_ns for record in fresh if isinstance(record, Observation)]
+        if stamps_ns and stamps_ns[0] <= newest_ns:
+            yield stretch
+            stretch = []
+        stretch += fresh
+        newest_ns = stamps_ns[-1] if stamps_ns else newest_ns
+    yield stretch
+
+
+def transitions(path: str | Path, execution_horizon: int, dropped: Counter[str] | None = None) -> Iterator[Transition]:
+    """Transitions of all stretches, in little memory; `dropped` counts the records that made none, by reason."""
+    assembler, newest_ns = Assembler(execution_horizon), -1
+    dropped = Counter() if dropped is None else dropped
+    for file in bag.files(path):
+        fresh = True
+        for message in bag.read(file, set(JOINED)):
+            record = from_msg(deserialize_message(message.data, JOINED[message.type_name]))
+            if isinstance(record, Decision):
+                yield from assembler.decide(record)
+                continue
+            if fresh and record.stamp_ns <= newest_ns:
+                assembler.close()
+                dropped.update(assembler.dropped)
+                assembler = Assembler(execution_horizon)
+            fresh, newest_ns = False, record.stamp_ns
+            yield from assembler.observe(record)
+    assembler.close()
+    dropped.update(assembler.dropped)
 
 
 def metrics(path: str | Path) -> Iterator[dict[str, float]]:

@@ -15,12 +15,15 @@ from tmrl_msgs.srv import ResetObjects
 from tmrl_ros.config import SupervisorConfig
 from tmrl_ros.errors import ActionError, DataError, TmrlError
 from tmrl_ros.nodes import convert, diagnostics, runtime, topics
+from tmrl_ros.supervisor import gates
 from tmrl_ros.supervisor.core import SupervisorCore, tick_number
 from tmrl_ros.supervisor.watchdog import Watchdog
 from tmrl_ros.types import Decision, DecisionRequest, Mode, ResetRequest, SessionState
 
 STATUS_S = 0.5  # of robot time between two statuses where nothing changes
-WATCH_S, LOOK_S = 0.02, 1.0  # of wall time: deadlines; who else is there
+WATCH_S, LOOK_S = 0.01, 1.0  # of wall time: deadlines and who else commands; what to say of it
+SILENCE_S = {"gripper": 0.5, "wrench": 0.15}  # of what speaks all the time on a robot, the hand 15 times a second
+SIGHT = "perception: observation"  # the status by which perception says that it cannot see
 SETTLE_S = 0.5  # of wall time from when everyone is there to the start: discovery goes both ways
 PARTS = {"gripper": topics.GRIPPER_STATES, "wrench": topics.WRENCH, "task_state": topics.TASK_STATE, "joy": topics.JOY}
 
@@ -31,6 +34,7 @@ class Supervisor(Node):
         self.config = runtime.config_of(self, SupervisorConfig)
         self.core = SupervisorCore(self.config)
         self._timing, self._watchdog = self.config.timing, Watchdog()
+        self._speaking: set[str] = set()
         self._arm, self._parts = None, {}  # the newest messages
         self._tick_ns, self._observing = -1, False  # of the tick that the core has
         self._open = ""  # what the tick in hand waits for, once the core has it
@@ -59,13 +63,18 @@ class Supervisor(Node):
         for name, topic in PARTS.items():
             if name != "joy" or self.core.runner.source == Mode.TELEOP:
                 topic.lossless(self._timing.waits).subscribe(self, partial(self._on_part, name))
+        topics.E_STOP.subscribe(self, self._on_emergency_stop)
+        if not self._timing.waits and self.core.runner.source == Mode.POLICY:
+            topics.POLICY_HEARTBEAT.subscribe(self, self._on_heartbeat)
+        if not self._timing.waits:
+            topics.DIAGNOSTICS.subscribe(self, self._on_diagnostics)
         self._reset_client = topics.RESET_OBJECTS.client(self)
 
     def _serve(self):
         end = partial(self.core.end, "the operator ended it")
         for service, work in ((topics.START_SESSION, self.core.start), (topics.END_SESSION, end)):
             service.serve(self, partial(self._on_trigger, work))
-        topics.RESUME.serve(self, partial(self._on_trigger, self.core.resume))
+        topics.RESUME.serve(self, partial(self._on_trigger, self._resume))
         topics.LABEL_EPISODE.serve(self, self._on_label)
 
     # ---- what comes in ----
@@ -76,7 +85,7 @@ class Supervisor(Node):
             if stamp_ns <= self._tick_ns:
                 return
         else:
-            self._expect("franka/joint_states")
+            self._hear("franka/joint_states")
             if tick_number(stamp_ns, self._timing) == tick_number(self._tick_ns, self._timing):
                 return
         self._arm = message
@@ -89,6 +98,8 @@ class Supervisor(Node):
         self._watchdog.arrived(name)
         if self._timing.waits:
             self._step_if_joined()
+        elif name in SILENCE_S:
+            self._hear(name)
 
     def _on_chunk(self, message):
         self._diagnostics.heard("action_chunk")
@@ -98,6 +109,8 @@ class Supervisor(Node):
             self.core.hold(str(error))
         else:
             self._offer(chunk)
+        if self.core.arbiter.latched:
+            self._report()  # at once: the next tick may be 20 ms away
         if not self.core.awaits_chunk:
             self._answered("action_chunk")
 
@@ -115,6 +128,40 @@ class Supervisor(Node):
             self.get_logger().error(f"reset_objects: {response.message}")
         self.core.objects_reset(response.ok)
         self._answered("reset_objects")
+
+    def _on_emergency_stop(self, message):
+        self.core.emergency_stop(message.data)
+        self._report()
+
+    def _on_heartbeat(self, message):
+        self._hear("policy")
+        try:
+            if self.core.state == SessionState.RUNNING and self._tick_ns > 0:
+                gates.check_sight(convert.stamp_of(message), self._tick_ns, self.config.limits)
+        except ActionError as error:
+            self._hold(str(error))
+
+    def _on_diagnostics(self, message):
+        """What perception says of its streams is said to the operator, rather than that observations are old."""
+        for status in message.status:
+            if status.name == SIGHT and status.level == diagnostics.ERROR and self.core.state == SessionState.RUNNING:
+                self._hold(status.message)
+
+    def _hear(self, source):
+        """Of one that speaks all the time: from now on its silence holds."""
+        self._speaking.add(source)
+        self._expect(source)
+
+    def _resume(self):
+        """Who was silent has to speak again, or it holds once more."""
+        self.core.resume()
+        for source in self._speaking:
+            self._expect(source)
+
+    def _hold(self, reason):
+        if not self.core.arbiter.latched:
+            self.core.hold(reason)
+            self._report()
 
     def _on_trigger(self, work, _, response):
         try:
@@ -245,7 +292,9 @@ class Supervisor(Node):
     # ---- wall time ----
 
     def _expect(self, source):
-        limit_s = self.config.limits.command_timeout_s
+        limits = self.config.limits
+        own_s = {"franka/joint_states": limits.state_timeout_s, "policy": limits.heartbeat_timeout_s, **SILENCE_S}
+        limit_s = own_s.get(source, limits.command_timeout_s)
         if self._timing.waits or source == "reset_objects":
             limit_s = self._timing.lockstep_timeout_s
         if self._timing.waits and source == "action_chunk":
@@ -255,6 +304,8 @@ class Supervisor(Node):
     def _watch(self):
         if self._trajectory is None:
             self._start_when_all_are_there()
+        elif self.count_publishers(topics.TRAJECTORY.name) > 1:  # no arbiter can settle that: stand still
+            self._hold(f"another node publishes on {topics.TRAJECTORY.name}; stop it")
         for source in self._watchdog.overdue(time.monotonic()):
             self.core.silence(source)
             self._report()
@@ -264,10 +315,6 @@ class Supervisor(Node):
                 self._step()
 
     def _look(self):
-        """A second publisher of commands is a fault of the set-up that no arbiter can settle: stand still."""
-        if self._trajectory and self.count_publishers(topics.TRAJECTORY.name) > 1 and not self.core.arbiter.latched:
-            self.core.hold(f"another node publishes on {topics.TRAJECTORY.name}; stop it")
-            self._report()
         status = self.core.status()
         level = {Mode.FAULT: diagnostics.ERROR, Mode.HOLD: diagnostics.WARN}.get(status.mode, diagnostics.OK)
         said = status.reason or f"{status.state.name.lower()}, {status.mode.name}"

@@ -5,12 +5,14 @@ Names are relative, so a namespace moves them all. QoS can be overridden by ROS 
 
 from typing import NamedTuple
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseStamped, WrenchStamped
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Bool, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -70,11 +72,14 @@ GRIPPER_COMMAND = Topic("gripper_command", JointState)
 OBSERVATION = Topic("observation", msg.Observation, KEPT)
 DECISION_REQUEST = Topic("decision_request", msg.DecisionRequest)
 ACTION_CHUNK = Topic("action_chunk", msg.ActionChunk)
+POLICY_HEARTBEAT = Topic("policy_heartbeat", Header)  # stamp: of the newest observation that the policy has
+E_STOP = Topic("emergency_stop", Bool)
 DECISION = Topic("decision", msg.Decision, LOG)
 EPISODE_EVENT = Topic("episode_event", msg.EpisodeEvent, EVENTS)
 SESSION_STATUS = Topic("session_status", msg.SessionStatus, LATCHED)
 ACTOR_UPDATE = Topic("actor_update", msg.ActorUpdate, LATEST_UPDATES)
 JOY = Topic("joy", Joy)
+DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray)
 
 RESET_OBJECTS = Service("reset_objects", srv.ResetObjects)
 START_SESSION = Service("start_session", Trigger)

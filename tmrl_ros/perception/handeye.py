@@ -77,7 +77,13 @@ def _closed_form(chain, seen):
         list(chain[:, :3, :3]), list(chain[:, :3, 3]), list(seen[:, :3, :3]), list(seen[:, :3, 3]),
         method=cv2.CALIB_HAND_EYE_PARK,
     )  # fmt: skip
-    return _pose(Rotation.from_matrix(rotation), position.ravel())
+    try:
+        return _pose(Rotation.from_matrix(rotation), position.ravel())
+    except ValueError:  # a mirror image, or not a number
+        raise CalibrationError(
+            "no camera pose fits; check that images and arm poses belong together, and which of camera and board is on "
+            "the hand"
+        ) from None
 
 
 def _refine(chain, views, intrinsics, camera, seen):

@@ -1,4 +1,6 @@
-"""The low-dimensional observation: what a policy sees when objects arrive as positions."""
+"""The low-dimensional observation: what a policy sees when objects arrive as positions, and beside images."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -24,3 +26,23 @@ def state_observation(stamp_ns, tcp_position, width_m, objects, desired_tcp_posi
     error = np.asarray(desired_tcp_position) - tcp_position
     state = np.concatenate([tcp_position, [width_m], np.asarray(objects)[0] - tcp_position, error]).astype(np.float32)
     return Observation(stamp_ns, state)
+
+
+# What a state beside images can be made of: the sources that each quantity needs, and how it follows from their values.
+QUANTITIES = {
+    "joint_position": (("joints",), lambda v: v["joints"]),  # rad
+    "tcp_position": (("tcp",), lambda v: v["tcp"][:3, 3]),
+    "gripper_width": (("width",), lambda v: [v["width"]]),
+    "object_from_tcp": (("objects", "tcp"), lambda v: v["objects"][0] - v["tcp"][:3, 3]),
+    "tcp_position_error": (("desired_tcp", "tcp"), lambda v: v["desired_tcp"] - v["tcp"][:3, 3]),
+}
+
+
+def sources_of(names: Sequence[str]) -> list[str]:
+    """What has to be heard for these quantities."""
+    return list(dict.fromkeys(source for name in names for source in QUANTITIES[name][0]))
+
+
+def state_of(names: Sequence[str], values: Mapping) -> np.ndarray:
+    """float32: these quantities, from joints [7] rad, tcp [4, 4], desired_tcp [3], width in m, objects [n, 3] in m."""
+    return np.concatenate([QUANTITIES[name][1](values) for name in names]).astype(np.float32)

@@ -34,7 +34,8 @@ def pretrain(
     policy = BasePolicy(config, state_dim, chunks.shape[2], chunks.shape[1], shapes, state_names)
     policy.fit_normalisation(tensors, chunks)
     optimiser = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=0.05)
+    warmup = 0.05 if config.steps > 100 else 0.3  # OneCycleLR divides by zero where it is a single step
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.learning_rate, config.steps, pct_start=warmup)
     average = {name: value.clone() for name, value in policy.state_dict().items()}
     for step in range(config.steps):
         rows = torch.randint(len(chunks), (config.batch,))

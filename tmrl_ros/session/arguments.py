@@ -2,11 +2,13 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args, get_origin
+from typing import Literal, NamedTuple, TypeVar, get_args, get_origin
 
-from tmrl_ros.config import validate
+from tmrl_ros.config import Model, validate
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.session.graph import SessionOptions
+
+Options = TypeVar("Options", bound=Model)
 
 
 class Argument(NamedTuple):
@@ -16,11 +18,11 @@ class Argument(NamedTuple):
     choices: tuple[str, ...]  # empty: any value
 
 
-def arguments() -> list[Argument]:
-    """Every field of SessionOptions as launch sees it: defaults as words, choices where there are few."""
+def arguments(model: type[Model] = SessionOptions) -> list[Argument]:
+    """Every field of the options as launch sees it: defaults as words, choices where there are few."""
     return [
         Argument(name, _word(entry.default), entry.description, _choices(entry.annotation))
-        for name, entry in SessionOptions.model_fields.items()
+        for name, entry in model.model_fields.items()
     ]
 
 
@@ -34,9 +36,9 @@ def _choices(annotation) -> tuple[str, ...]:
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
 
-def parse(words: Sequence[str]) -> SessionOptions:
+def parse(words: Sequence[str], model: type[Options] = SessionOptions) -> Options:
     """Options from name:=value words; raises ConfigError that names the argument that was probably meant."""
-    known, values = list(SessionOptions.model_fields), {}
+    known, values = list(model.model_fields), {}
     for word in words:
         name, assigned, value = word.partition(":=")
         if not assigned:
@@ -45,4 +47,4 @@ def parse(words: Sequence[str]) -> SessionOptions:
             near = difflib.get_close_matches(name, known, 1) or [", ".join(known)]
             raise ConfigError(f"{name} is no argument; did you mean {near[0]}?")
         values[name] = value
-    return validate(SessionOptions, values)
+    return validate(model, values)

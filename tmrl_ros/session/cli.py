@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from tmrl_ros import __version__
-from tmrl_ros.errors import TmrlError
-from tmrl_ros.session import data_cli
+from tmrl_ros.errors import ConfigError, TmrlError
+from tmrl_ros.session import calibrate_cli, data_cli
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="One hour at a Franka, simulated or real.")
 app.add_typer(data_cli.app, name="data")
+app.command()(calibrate_cli.calibrate)
 INTERRUPTED = 130
 Task = Annotated[Literal["pick_cube", "push_cube"], typer.Option(help="What the robot is to do.")]
 BiasCm = Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")]
@@ -65,22 +66,32 @@ def demo(
 def _show_args(wanted: bool) -> None:
     if wanted:
         from tmrl_ros.session.arguments import arguments
+        from tmrl_ros.session.graph import ReplayOptions, SessionOptions
 
-        for entry in arguments():
-            choices = f" ({', '.join(entry.choices)})" if entry.choices else ""
-            print(f"{entry.name + ':=' + entry.default:<26} {entry.description}{choices}")
+        for kinds, model in (("collect, evaluate, finetune", SessionOptions), ("replay", ReplayOptions)):
+            print(f"{kinds}:")
+            for entry in arguments(model):
+                choices = f" ({', '.join(entry.choices)})" if entry.choices else ""
+                print(f"  {entry.name + ':=' + entry.default:<26} {entry.description}{choices}")
         raise typer.Exit
 
 
 @app.command()
 def up(
-    kind: Annotated[Literal["collect", "evaluate", "finetune"], typer.Argument(help="Which session.")],
+    kind: Annotated[Literal["collect", "evaluate", "finetune", "replay"], typer.Argument(help="Which session.")],
     arguments: Annotated[list[str] | None, typer.Argument(metavar="[NAME:=VALUE]...", help="See --show-args.")] = None,
     show_args: Annotated[
         bool, typer.Option("--show-args", "-s", callback=_show_args, is_eager=True, help="Print every NAME and VALUE.")
     ] = False,
 ) -> None:
-    """Start a session's nodes as processes, as `ros2 launch tmrl_ros KIND.launch.py` does, with the same arguments."""
+    """Start a session's nodes as processes, as `ros2 launch tmrl_ros KIND.launch.py` does, with the same arguments.
+
+    A replay has status 1 if a node publishes something else than was recorded.
+    """
+    if kind == "replay":
+        from tmrl_ros.session import playing
+
+        raise typer.Exit(0 if playing.run(arguments or []) else 1)
     from tmrl_ros.session import graph, starter
     from tmrl_ros.session.arguments import parse
     from tmrl_ros.session.progress import SessionProgress
@@ -122,16 +133,31 @@ def train(
     offline: Annotated[bool, typer.Option("--offline", help="From --demos or --checkpoint, without a robot.")] = False,
     demos: Annotated[str, typer.Option(help="Store of demonstrations or corrections.")] = "",
     checkpoint: Annotated[str, typer.Option(help="Offline: a session's checkpoints/learner to learn on from.")] = "",
+    from_bag: Annotated[
+        list[Path] | None, typer.Option("--from-bag", help="Learn from this recording alone; may be given repeatedly.")
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="From bags: each decision buys the updates that it bought in the session.")
+    ] = False,
+    updates: Annotated[
+        int | None, typer.Option(min=0, help="From bags: how many more at the end; empty: offline.updates of the file.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes in simulation, resets included.")] = 60.0,
     task: Task = "pick_cube",
     bias_cm: BiasCm = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     params_file: ParamsFile = "",
 ) -> None:
-    """Fine-tune in simulation in this process, or offline; over ROS it is `tmrl up finetune`."""
+    """Fine-tune in simulation in this process, offline, or from bags; over ROS it is `tmrl up finetune`."""
     from tmrl_ros.session import training
 
-    if offline:
+    if from_bag:
+        from tmrl_ros.session import from_bag as recordings
+
+        if offline or checkpoint:
+            raise ConfigError("--from-bag is a source of its own; leave --offline and --checkpoint out")
+        recordings.run(from_bag, base, out, method, demos, updates, live, seed, params_file)
+    elif offline:
         training.offline(base, out, method, demos, checkpoint, seed, params_file)
     else:
         training.online(base, out, method, demos, minutes, task, bias_cm, seed, params_file)
@@ -177,6 +203,18 @@ def replay(
     from tmrl_ros.session import replay as comparing
 
     raise typer.Exit(0 if comparing.run(bag, base).same else 1)
+
+
+@app.command()
+def preflight(
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="How long to listen.")] = 3.0,
+    namespace: Annotated[str, typer.Option(help="ROS namespace of the robot.")] = "",
+    params_file: Annotated[str, typer.Option(help="Parameter file; empty: config/real.yaml.")] = "",
+) -> None:
+    """Is the robot ready for a session? Listens, commands nothing; status 2 if something has to be put right."""
+    from tmrl_ros.session import preflight as listening
+
+    raise typer.Exit(listening.run(seconds, namespace, params_file))
 
 
 @app.command()

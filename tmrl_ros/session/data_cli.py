@@ -1,17 +1,17 @@
-"""`tmrl data`: look after demonstration stores and bags.
+"""`tmrl data`: look after demonstration stores and bags, and exchange them with other data sets.
 
 Zarr and matplotlib are imported where they are used, so that other commands start fast.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from tmrl_ros.errors import DataError
 
-app = typer.Typer(no_args_is_help=True, help="List, check, merge, trim, split and plot demonstrations and bags.")
+app = typer.Typer(no_args_is_help=True, help="List, check, edit, import, export and show demonstrations.")
 DAMAGED = 2
 
 Store = Annotated[Path, typer.Argument(help="Demonstration store.")]
@@ -27,12 +27,12 @@ def list_(folder: Annotated[Path, typer.Argument(help="Where to look, with what 
     from tmrl_ros.data import catalog
 
     numbers = [Column(name, justify="right") for name in ("episodes", "rows or messages", "MB")]
-    table = Table("path", "kind", "task", *numbers, box=None)
+    table = Table("path", "kind", "task", *numbers, "images", box=None)
     found = list(catalog.find(folder))
     for entry in found:
         counts = [str(count) if count is not None else "" for count in (entry.episodes, entry.rows)]
         path = str(entry.path.relative_to(folder)) + (f"  ({entry.problem})" if entry.problem else "")
-        table.add_row(path, entry.kind, entry.task, *counts, f"{entry.size_bytes / 1e6:.1f}")
+        table.add_row(path, entry.kind, entry.task, *counts, f"{entry.size_bytes / 1e6:.1f}", entry.images)
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table if found else f"No store and no bag in {folder}")
 
@@ -105,6 +105,73 @@ def plot(
     out = out or demos.with_suffix(".png")
     plot_demonstrations(store.read(demos), out)
     print(out)
+
+
+@app.command()
+def play(
+    demos: Store,
+    out: Annotated[Path | None, typer.Argument(help="GIF to write; none: beside the store.")] = None,
+    episode: Annotated[int, typer.Option(min=0, help="Which, from 0.")] = 0,
+) -> None:
+    """One episode as a moving picture, in its own time: its images, or the path of the hand where there are none."""
+    from tmrl_ros.data import store
+    from tmrl_ros.session.demo_plot import film_episode
+
+    out = out or demos.with_name(f"{demos.stem}_{episode}.gif")
+    film_episode(store.read(demos), episode, out)
+    print(out)
+
+
+@app.command()
+def export(
+    demos: Store,
+    out: Annotated[Path, typer.Argument(help="Folder for the data set; it must not exist.")],
+    to: Annotated[Literal["lerobot"], typer.Option(help="lerobot: a LeRobotDataset v3.0, images as PNG.")] = "lerobot",
+    robot: Annotated[str, typer.Option(help="What the data set calls the robot.")] = "fr3",
+) -> None:
+    """Write a store as a data set that other software reads."""
+    from tmrl_ros.data import lerobot_export, store
+
+    demonstrations = store.read(demos)
+    lerobot_export.export(demonstrations, out, robot)
+    print(f"{out}: {to}, {len(demonstrations.ends)} episodes, {len(demonstrations.states)} rows")
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="Folder of a LeRobotDataset v3.0, or robomimic's HDF5 file.")],
+    out: Out,
+    kind: Annotated[Literal["auto", "lerobot", "robomimic"], typer.Option("--from", help="auto: look.")] = "auto",
+    state: Annotated[
+        list[str] | None, typer.Option(help="Key that becomes part of the state; may be given several times.")
+    ] = None,
+    image: Annotated[
+        list[str] | None, typer.Option(metavar="KEY[=CAMERA]", help="Key of images; may be given several times.")
+    ] = None,
+    no_images: Annotated[bool, typer.Option("--no-images", help="Take no images.")] = False,
+    task: Annotated[str, typer.Option(help="What to call the task; empty: as the data set does.")] = "",
+    only: Annotated[str, typer.Option(help="The one task to take, where a LeRobotDataset has several.")] = "",
+    hz: Annotated[int, typer.Option(min=0, help="Rows a second; 0: as the data set says.")] = 0,
+    calibration: Annotated[str, typer.Option(help="Identity of the camera calibration.")] = "unknown",
+) -> None:
+    """Make a store of a data set that other software wrote."""
+    from tmrl_ros.data import exchange, lerobot_import, robomimic
+
+    images = {} if no_images else _cameras(image or []) or None
+    wanted = exchange.Wanted(tuple(state or ()), images, task, only, hz, calibration)
+    found = exchange.kind_of(source) if kind == "auto" else kind
+    _write(out, (lerobot_import if found == "lerobot" else robomimic).read(source, wanted))
+
+
+def _cameras(options: list[str]) -> dict[str, str]:
+    """Cameras by key, from KEY=CAMERA or KEY alone."""
+    from tmrl_ros.data.exchange import cameras
+
+    pairs = [option.partition("=") for option in options]
+    named = {key: camera or cameras([key])[key] for key, _, camera in pairs}
+    if len(set(named.values())) < len(options):
+        raise DataError(f"Two --image options are the same key or camera: {', '.join(options)}; name them KEY=CAMERA")
+    return named
 
 
 def _write(out: Path, demonstrations) -> None:

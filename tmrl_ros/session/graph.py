@@ -27,9 +27,31 @@ MODELS = {
     "recorder": config.RecorderConfig,
     "teleop": config.TeleopConfig,
 }
-SECTIONS = MODELS | {"pretrain": config.PretrainConfig}  # of a parameter file
+SECTIONS = MODELS | {  # of a parameter file
+    "pretrain": config.PretrainConfig,
+    "realsense": config.RealSenseConfig,
+    "crisp": config.CrispConfig,
+}
+PLAYING = {"player": config.PlayerConfig}
+PLAYABLE = ("perception", "policy", "learner", "recorder", "supervisor", "teleop")
+COMPARISON = "comparison.json"  # below the run_dir of a replay
 LEARNER_RESTARTS = 3
 KNOCK_DIRECTION = (-0.7071, 0.7071, 0.0)  # of the knocked camera's error, base frame, unit length
+
+
+class ReplayOptions(Model):
+    """Arguments of `ros2 launch tmrl_ros replay.launch.py` and of `tmrl up replay`, both as name:=value."""
+
+    bag: str = Field("", description="bag to play: ours, or any MCAP or rosbag2 SQLite one; a folder or a file")
+    nodes: str = Field("policy", description="which nodes to play into, separated by spaces or commas")
+    rate: float = Field(1.0, gt=0, le=1000, description="of the recorded speed; time stands still for a slower node")
+    topics: str = Field("", description="recorded names to play, separated by spaces or commas; empty: all")
+    remap: str = Field("", description="names to play under: FROM:=TO, separated by spaces or commas")
+    namespace: str = Field("", description="ROS namespace of every node")
+    params_file: str = Field("", description="parameter file; empty: the one that the session left beside the bag")
+    run_dir: str = Field("runs/replay", description="folder for logs, parameters, comparison.json and what nodes write")
+    base: str = Field("", description="folder of the base policy; empty: where it was")
+    patience_s: float = Field(10.0, gt=0, le=600, description="wall time for which a recorded answer is waited for")
 
 
 class SessionOptions(Model):
@@ -58,6 +80,7 @@ class SessionOptions(Model):
     actor: str = Field("", description="folder of an actor checkpoint to act with; empty: the base alone")
     bias_cm: float = Field(0.0, ge=0, le=20, description="the knocked camera: error of every perceived position")
     real_time: bool = Field(False, description="pace the simulation by the wall clock")
+    resume: bool = Field(False, description="go on with the finetune session that was stopped in run_dir")
 
 
 @dataclass(frozen=True)
@@ -89,14 +112,58 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
         raise ConfigError(f"method base does not learn; finetune with one of {learning}")
     parameters = read_parameters(parameters_file(options.params_file, options.sim), SECTIONS)
     derived = _derived(kind, options)
+    going_on = _going_on(kind, options)
     specs = []
     for name in node_names(kind, options):
         preset = METHODS[options.method].learner if name == "learner" else {}
         given = merged(merged(preset, parameters[name]), nested(derived[name]))
         values = merged(given, nested((overrides or {}).get(name, {})))
+        values = merged(values, nested(going_on.get(name, {})))
         model = validate(MODELS[name], values)
         restarts = LEARNER_RESTARTS if name == "learner" else 0
         specs.append(NodeSpec(name, model.model_dump(mode="json"), options.use_sim_time and name != "sim", restarts))
+    return specs
+
+
+def build_replay(options: ReplayOptions) -> list[NodeSpec]:
+    """The nodes to play a bag into, with the parameters of its session, and the player; they follow its /clock.
+
+    What nodes write goes to `run_dir`, never to where the session wrote.
+    """
+    names, run = _words(options.nodes), Path(options.run_dir).resolve()
+    wrong = [name for name in names if name not in PLAYABLE]
+    if wrong or not names:
+        raise ConfigError(f"nodes = {options.nodes!r}: a bag is played into some of {', '.join(PLAYABLE)}")
+    bag = Path(options.bag).resolve()
+    if not options.bag or not bag.exists():
+        raise DataError(
+            f"bag {options.bag!r} does not exist; name a folder or file to play, bag:=runs/NAME/finetune/bag"
+        )
+    file = bag.parent / "parameters.yaml" if bag.is_dir() else bag.parent.parent / "parameters.yaml"
+    if options.params_file or not file.is_file():
+        file = parameters_file(options.params_file)
+    parameters = read_parameters(file, SECTIONS | PLAYING)
+    resumed = bool(parameters["recorder"].get("resume"))
+    base = {"base": _absolute(options.base)} if options.base else {}
+    own = {
+        "policy": base | ({"actor": ""} if resumed else {}),  # that it went on with: the bag has its versions
+        "learner": {**base, "checkpoint": str(run / "checkpoints"), "catch_up": ""},
+        "recorder": {"bag": str(run / "bag"), "resume": False},
+        "player": {
+            "bag": str(bag),
+            "nodes": " ".join(names),
+            "rate": options.rate,
+            "topics": " ".join(_words(options.topics)),
+            "remap": " ".join(_words(options.remap)),
+            "patience_s": options.patience_s,
+            "result": str(run / COMPARISON),
+        },
+    }
+    specs = []
+    for name in [*names, "player"]:
+        values = merged(parameters[name], nested(own.get(name, {})))
+        model = validate((MODELS | PLAYING)[name], values)
+        specs.append(NodeSpec(name, model.model_dump(mode="json"), use_sim_time=name != "player"))
     return specs
 
 
@@ -111,8 +178,8 @@ def check_folders(specs: Sequence[NodeSpec]) -> None:
                 raise DataError(
                     f"{name} {folder} does not exist; give a folder that `tmrl pretrain` or a session wrote"
                 )
-        bag = spec.parameters.get("bag")
-        if bag and Path(bag).exists():
+        bag = spec.parameters.get("bag") if spec.name == "recorder" else ""
+        if bag and Path(bag).exists() and not spec.parameters.get("resume"):
             raise DataError(f"bag {bag} already exists; choose another run_dir or remove it")
 
 
@@ -172,6 +239,22 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         },
     }
     return {name: {**shared, **values} for name, values in own.items()}
+
+
+def _going_on(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
+    if not options.resume:
+        return {}
+    if kind != "finetune":
+        raise ConfigError(
+            f"resume goes on with finetune sessions alone; start the {kind} session again in a new run_dir"
+        )
+    from tmrl_ros.session import resume  # reads bags: only where it is needed
+
+    return resume.overrides(Path(options.run_dir).resolve())
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
 
 
 def _device(options: SessionOptions) -> str:

@@ -1,5 +1,6 @@
 """The node graphs as launch descriptions, for `ros2 launch`; launch/*.launch.py import it where ROS 2 is installed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from launch import LaunchDescription
@@ -9,17 +10,27 @@ from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from tmrl_ros.config import validate
+from tmrl_ros.config import Model, validate
 from tmrl_ros.parameters import write_parameters
+from tmrl_ros.session import resume
 from tmrl_ros.session.arguments import Argument, arguments
-from tmrl_ros.session.graph import Kind, NodeSpec, SessionOptions, build
+from tmrl_ros.session.graph import Kind, NodeSpec, ReplayOptions, SessionOptions, build, build_replay
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MUJOCO_GL": "egl"}
 
 
 def describe(kind: Kind) -> LaunchDescription:
     """One session: its arguments, and the nodes that follow from them."""
-    return LaunchDescription([*map(_declaration, arguments()), OpaqueFunction(function=_start, args=[kind])])
+    return _description(SessionOptions, _start, [kind])
+
+
+def describe_replay() -> LaunchDescription:
+    """A bag played into some nodes; it ends with the bag."""
+    return _description(ReplayOptions, _start_replay, [])
+
+
+def _description(model: type[Model], start, args: list) -> LaunchDescription:
+    return LaunchDescription([*map(_declaration, arguments(model)), OpaqueFunction(function=start, args=args)])
 
 
 def _declaration(argument: Argument) -> DeclareLaunchArgument:
@@ -30,12 +41,26 @@ def _declaration(argument: Argument) -> DeclareLaunchArgument:
 
 
 def _start(context, kind: Kind) -> list:
-    values = {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in arguments()}
-    options = validate(SessionOptions, values)
-    specs = build(kind, options)
-    parameters = Path(options.run_dir).resolve() / "parameters.yaml"
-    write_parameters(parameters, {spec.name: spec.parameters for spec in specs})
-    return [*_robot(options), *(_node(spec, parameters, options.namespace) for spec in specs)]
+    options = _options(context, SessionOptions)
+    return [*_robot(options), *_nodes(build(kind, options), options)]
+
+
+def _start_replay(context) -> list:
+    options = _options(context, ReplayOptions)
+    return _nodes(build_replay(options), options)
+
+
+def _options(context, model: type[Model]) -> Model:
+    return validate(model, {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in arguments(model)})
+
+
+def _nodes(specs: Sequence[NodeSpec], options: SessionOptions | ReplayOptions) -> list[Node]:
+    """The nodes with their parameters, which stand in `run_dir` too."""
+    parameters, values = Path(options.run_dir).resolve() / "parameters.yaml", {s.name: s.parameters for s in specs}
+    if resume.is_resumed(values):
+        resume.check_parameters(parameters, values)
+    write_parameters(parameters, values)
+    return [_node(spec, parameters, options.namespace) for spec in specs]
 
 
 def _node(spec: NodeSpec, parameters: Path, namespace: str) -> Node:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tmrl_ros.config import LearnerConfig, PolicyConfig, SupervisorConfig, validate
 from tmrl_ros.data import store
-from tmrl_ros.data.assembler import Assembler, Transition
+from tmrl_ros.data.assembler import Transition, assemble
 from tmrl_ros.errors import DataError
 from tmrl_ros.learner.core import LEARNER_FORMAT, Learner
 from tmrl_ros.nodes import replay as recorded
@@ -71,6 +71,8 @@ class Recording:
                 f"{parameters} does not exist; a bag is replayed with the parameters its session left there"
             )
         nodes = read_parameters(parameters, graph.MODELS)
+        if nodes["recorder"].get("resume"):
+            nodes["policy"]["actor"] = ""  # that it went on with: the bag has all its versions
         if base:
             nodes["policy"]["base"] = nodes["learner"]["base"] = str(Path(base).resolve())
         models = (validate(graph.MODELS[name], nodes[name]) for name in ("policy", "learner", "supervisor"))
@@ -80,11 +82,10 @@ class Recording:
 def compare(recording: Recording) -> Comparison:
     """Everything that can be compared for this recording."""
     comparison = Comparison()
-    records = list(recorded.records(recording.bag))
-    chunks = list(recorded.chunks(recording.bag))
-    if chunks:
-        _compare_chunks(recording, records, chunks, comparison)
-    _compare_transitions(recording, records, comparison)
+    stretches = list(recorded.stretches(recording.bag))
+    if any(isinstance(record, ActionChunk) for stretch in stretches for record in stretch):
+        _compare_chunks(recording, stretches, comparison)
+    _compare_transitions(recording, stretches, comparison)
     if not comparison.chunks and not comparison.transitions:
         raise DataError(f"{recording.bag} holds no action chunk and no transition, so there is nothing to compare")
     return comparison
@@ -93,33 +94,50 @@ def compare(recording: Recording) -> Comparison:
 # ---- chunks ---------------------------------------------------------------------------------------------------------
 
 
-def _compare_chunks(recording: Recording, records: list, chunks: list[ActionChunk], comparison: Comparison) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """A recorded chunk with what led to it."""
+
+    chunk: ActionChunk
+    observation: Observation
+    greedy: bool
+
+
+def _compare_chunks(recording: Recording, stretches: list[list], comparison: Comparison) -> None:
     server = PolicyServer(recording.policy, BasePolicy.load(Path(recording.policy.base)))
-    observations = {record.stamp_ns: record for record in records if isinstance(record, Observation)}
-    greedy = {record.episode: record.greedy for record in records if isinstance(record, EpisodeEvent)}
-    open_: dict[int, list[ActionChunk]] = {}  # actor version -> chunks that are not yet found equal
-    for chunk in chunks:
-        if chunk.stamp_ns in observations and chunk.episode in greedy:
-            open_.setdefault(chunk.actor_version, []).append(chunk)
-        else:
-            comparison.notes.append(f"decision {chunk.decision}: its observation or episode is not in the bag")
+    open_: dict[int, list[_Asked]] = {}  # actor version -> chunks that are not yet found equal
+    for stretch in stretches:
+        for asked in _asked(stretch, comparison):
+            open_.setdefault(asked.chunk.actor_version, []).append(asked)
     heard = []
     for _ in _actors(server, recording.bag, heard):
         open_[server.version] = [
-            chunk
-            for chunk in open_.get(server.version, [])
-            if not identical(_again(server, chunk, observations, greedy), chunk)
+            asked for asked in open_.get(server.version, []) if not identical(_again(server, asked), asked.chunk)
         ]
-    different = [chunk for left in open_.values() for chunk in left]
+    different = [asked.chunk for left in open_.values() for asked in left]
+    chunks = [record for stretch in stretches for record in stretch if isinstance(record, ActionChunk)]
     comparison.chunks, comparison.equal = len(chunks), len(chunks) - len(different) - len(comparison.notes)
     if different:
-        first = min(different, key=lambda chunk: chunk.stamp_ns)
+        first = min(different, key=lambda chunk: chunk.decision)
         comparison.notes.append(
             f"{len(different)} chunks differ, first that of decision {first.decision}, actor version "
             f"{first.actor_version}"
         )
     if recording.policy.wait_for_learner:
         _compare_versions(recording, chunks, heard, comparison)
+
+
+def _asked(stretch: list, comparison: Comparison) -> Iterator[_Asked]:
+    """Every chunk of a stretch; those whose cause is not in the bag are noted instead."""
+    observations = {record.stamp_ns: record for record in stretch if isinstance(record, Observation)}
+    greedy = {record.episode: record.greedy for record in stretch if isinstance(record, EpisodeEvent)}
+    for chunk in stretch:
+        if not isinstance(chunk, ActionChunk):
+            continue
+        if chunk.stamp_ns in observations and chunk.episode in greedy:
+            yield _Asked(chunk, observations[chunk.stamp_ns], greedy[chunk.episode])
+        else:
+            comparison.notes.append(f"decision {chunk.decision}: its observation or episode is not in the bag")
 
 
 def _actors(server: PolicyServer, bag: Path, heard: list[int]) -> Iterator[None]:
@@ -132,9 +150,10 @@ def _actors(server: PolicyServer, bag: Path, heard: list[int]) -> Iterator[None]
             yield
 
 
-def _again(server: PolicyServer, chunk: ActionChunk, observations: dict, greedy: dict) -> ActionChunk:
-    request = DecisionRequest(chunk.stamp_ns, chunk.episode, chunk.decision, greedy[chunk.episode])
-    return recorded.as_received(server.decide(request, observations[chunk.stamp_ns]))
+def _again(server: PolicyServer, asked: _Asked) -> ActionChunk:
+    chunk = asked.chunk
+    request = DecisionRequest(chunk.stamp_ns, chunk.episode, chunk.decision, asked.greedy)
+    return recorded.as_received(server.decide(request, asked.observation))
 
 
 def _compare_versions(recording: Recording, chunks: list[ActionChunk], heard: list[int], comparison) -> None:
@@ -155,30 +174,23 @@ def _compare_versions(recording: Recording, chunks: list[ActionChunk], heard: li
 # ---- transitions ----------------------------------------------------------------------------------------------------
 
 
-def _compare_transitions(recording: Recording, records: list, comparison: Comparison) -> None:
-    horizon = recording.supervisor.timing.execution_horizon
-    transitions, dropped = assemble(records, horizon)
+def _compare_transitions(recording: Recording, stretches: list[list], comparison: Comparison) -> None:
+    transitions = [t for stretch in stretches for t in _assembled(recording, stretch, comparison)]
     comparison.transitions = len(transitions)
-    for reason, count in dropped.items():
-        comparison.notes.append(f"{count} decisions or observations made no transition: {reason}")
-    for seed in range(SHUFFLES):
-        if not identical(assemble(shuffled(records, seed), horizon), (transitions, dropped)):
-            comparison.transitions_equal = False
-            comparison.notes.append(f"another order of arrival (shuffle {seed}) gives other transitions")
     if (recording.folder / "checkpoints/learner").exists():
         _compare_with_learner(recording, transitions, comparison)
 
 
-def assemble(records: Iterable, execution_horizon: int) -> tuple[list[Transition], dict[str, int]]:
-    """Transitions of a recording, and how many records made none, by reason."""
-    assembler, transitions = Assembler(execution_horizon), []
-    for record in records:
-        if isinstance(record, Observation):
-            transitions += assembler.observe(record)
-        elif isinstance(record, Decision):
-            transitions += assembler.decide(record)
-    assembler.close()
-    return transitions, dict(assembler.dropped)
+def _assembled(recording: Recording, stretch: list, comparison: Comparison) -> list[Transition]:
+    horizon = recording.supervisor.timing.execution_horizon
+    transitions, dropped = assemble(stretch, horizon)
+    for reason, count in dropped.items():
+        comparison.notes.append(f"{count} decisions or observations made no transition: {reason}")
+    for seed in range(SHUFFLES):
+        if not identical(assemble(shuffled(stretch, seed), horizon), (transitions, dropped)):
+            comparison.transitions_equal = False
+            comparison.notes.append(f"another order of arrival (shuffle {seed}) gives other transitions")
+    return transitions
 
 
 def shuffled(records: Iterable, seed: int) -> list:

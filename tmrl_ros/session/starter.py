@@ -18,6 +18,7 @@ from tmrl_ros.errors import TmrlError
 from tmrl_ros.nodes.monitor import StatusMonitor
 from tmrl_ros.nodes.runtime import STARTER_PID, use_loopback
 from tmrl_ros.parameters import write_parameters
+from tmrl_ros.session import resume
 from tmrl_ros.session.domain import reserved_domain
 from tmrl_ros.session.graph import NodeSpec, check_folders
 from tmrl_ros.types import SessionStatus
@@ -26,7 +27,7 @@ POLL_S = 0.2  # wall time between looks at the processes
 START_S = 180.0  # wall time within which a session that starts by itself must be heard of
 GRACE_S = 10.0  # wall time from SIGTERM to SIGKILL: bags are closed and checkpoints written in it
 LOG_TAIL_LINES = 5
-LAST_NODE = "supervisor"
+LAST_NODES = ("player", "supervisor")  # the end of the first that there is is the session's
 
 
 class NodeDied(TmrlError):
@@ -83,9 +84,13 @@ def run_session(
     """
     check_folders(specs)
     logs = folder / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
+    values = {spec.name: spec.parameters for spec in specs}
     parameters = folder / "parameters.yaml"
-    write_parameters(parameters, {spec.name: spec.parameters for spec in specs})
+    resumed = resume.is_resumed(values)
+    if resumed:
+        resume.check_parameters(parameters, values)
+    logs.mkdir(parents=True, exist_ok=True)
+    _write_whole(parameters, values)
     with reserved_domain() as domain_id, _sigterm_interrupts():
         environment = node_environment(domain_id, logs)
         nodes = [
@@ -95,13 +100,21 @@ def run_session(
         monitor = StatusMonitor(domain_id, namespace)
         try:
             for node in nodes:
-                node.log.unlink(missing_ok=True)
+                if not resumed:
+                    node.log.unlink(missing_ok=True)
                 node.start()
             on_started({node.spec.name: node.process.pid for node in nodes})
             return _watch(nodes, monitor, on_status, on_restart)
         finally:
             end_all(nodes)
             monitor.close()
+
+
+def _write_whole(path: Path, values: dict[str, dict]) -> None:
+    """A kill leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    write_parameters(temporary, values)
+    os.replace(temporary, path)
 
 
 def node_command(spec: NodeSpec, parameters: Path, namespace: str) -> list[str]:
@@ -123,7 +136,7 @@ def node_environment(domain_id: int, logs: Path) -> dict[str, str]:
 
 
 def _watch(nodes: Sequence[NodeProcess], monitor: StatusMonitor, on_status, on_restart) -> int:
-    last = next(node for node in nodes if node.spec.name == LAST_NODE)
+    last = next(node for name in LAST_NODES for node in nodes if node.spec.name == name)
     silent_until_s = time.monotonic() + START_S if last.spec.parameters.get("autostart") else math.inf
     while True:
         time.sleep(POLL_S)
@@ -133,7 +146,7 @@ def _watch(nodes: Sequence[NodeProcess], monitor: StatusMonitor, on_status, on_r
             silent_until_s = math.inf
             on_status(status)
         if over:
-            return _supervisor_status(last)
+            return _status_of(last)
         for node in nodes:
             if node.ended() is not None:
                 _restart(node, on_restart)
@@ -143,11 +156,12 @@ def _watch(nodes: Sequence[NodeProcess], monitor: StatusMonitor, on_status, on_r
             )
 
 
-def _supervisor_status(last: NodeProcess) -> int:
-    if last.ended() < 0:
-        raise NodeDied(f"supervisor was killed by signal {-last.ended()}; its log ends: {last.tail()}")
-    if last.ended() > 0:
-        raise NodeDied(f"supervisor ended with status {last.ended()}; its log ends: {last.tail()}")
+def _status_of(last: NodeProcess) -> int:
+    name, status = last.spec.name, last.ended()
+    if status < 0:
+        raise NodeDied(f"{name} was killed by signal {-status}; its log ends: {last.tail()}")
+    if status > 0:
+        raise NodeDied(f"{name} ended with status {status}; its log ends: {last.tail()}")
     return 0
 
 

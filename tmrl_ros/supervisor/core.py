@@ -7,7 +7,7 @@ failed. Robot time counts everything after `start`.
 """
 
 from tmrl_ros import fr3
-from tmrl_ros.config import SupervisorConfig, Timing
+from tmrl_ros.config import Resume, SupervisorConfig, Timing
 from tmrl_ros.errors import ActionError, ConfigError, TmrlError
 from tmrl_ros.supervisor import gates
 from tmrl_ros.supervisor.arbiter import Arbiter
@@ -51,6 +51,14 @@ class SupervisorCore:
         self._now_ns, self._robot, self._observing = None, None, False
         self._reset: Reset | None = None
         self._failed_resets, self._held_since_s, self._end_reason = 0, 0.0, ""
+        self._pressed = False  # the emergency stop
+        self._take_up(config.resume)
+
+    def _take_up(self, before: Resume) -> None:
+        """Count on from where a stopped session was; its episodes can no longer be labelled."""
+        self._robot_time_ns, self.holds = round(before.robot_time_s * 1e9), before.holds
+        self.runner.decisions, self.runner.next_episode = before.decisions, before.next_episode
+        self.runner.tally.episodes, self.runner.tally.successes = before.episodes, before.successes
 
     # What the operator does
 
@@ -74,6 +82,8 @@ class SupervisorCore:
         """A person's fresh action after a hold: from where the command is, so that nothing jumps, a reset follows."""
         if not self.arbiter.latched:
             raise TmrlError("there is no hold to resume from")
+        if self._pressed:
+            raise TmrlError("the emergency stop is pressed; release it first")
         if not self.motion.standing:
             raise TmrlError("the arm is still moving; resume once it stands")
         self.arbiter.resume()
@@ -115,6 +125,12 @@ class SupervisorCore:
         """The answer to a ResetRequest; ignored where none is open."""
         if self._reset and self._reset.phase == Phase.PLACE:
             self._reset.placed(ok)
+
+    def emergency_stop(self, pressed: bool) -> None:
+        """The state of the emergency stop: a fault while it is pressed, and until a person resumes after it."""
+        self._pressed = pressed
+        if pressed:
+            self._stop(Mode.FAULT, "the emergency stop is pressed")
 
     def silence(self, source: str) -> None:
         """A watchdog of the caller ran out."""
@@ -184,6 +200,7 @@ class SupervisorCore:
         except ActionError as error:
             self._give_way(Mode.FAULT, str(error), robot)
         if self.runner.episode:
+            self.gripper.check(robot.width_m, robot.stamp_ns)
             try:
                 gates.check_contact(robot, self.config.limits)
             except ActionError as error:
@@ -266,7 +283,8 @@ class SupervisorCore:
     def _auto_resume_due(self) -> bool:
         held_s = self.robot_time_s - self._held_since_s
         wait_s = self.config.auto_resume_s
-        return bool(self.arbiter.latched and wait_s and held_s >= wait_s and self.motion.standing)
+        ready = self.motion.standing and not self._pressed
+        return bool(self.arbiter.latched and wait_s and held_s >= wait_s and ready)
 
     def _time_is_up(self) -> bool:
         return self.config.mode == "finetune" and self.robot_time_s >= self.config.session_min * 60 - 1e-6

@@ -37,6 +37,15 @@ def check_stamp(
         raise ActionError(f"action chunk for stamp {chunk.stamp_ns} ns; the decision is for {request.stamp_ns} ns")
 
 
+def check_sight(stamp_ns: int, now_ns: int, limits: SafetyLimits) -> None:
+    """The policy's newest observation, of stamp_ns (0: none came yet), is neither old nor from the future."""
+    age_s = (now_ns - stamp_ns) * 1e-9 if stamp_ns else 0.0
+    if age_s > limits.observation_age_s:
+        raise ActionError(f"the newest observation is {age_s:.2f} s old; at most {limits.observation_age_s} s")
+    if -age_s > limits.future_stamp_s:
+        raise ActionError(f"an observation is stamped {-age_s:.2f} s in the future; at most {limits.future_stamp_s} s")
+
+
 def check_content(chunk: ActionChunk, timing: Timing) -> None:
     """Shape, period and numbers of the chunk are fit to run."""
     expected = (timing.action_horizon, ACTION_DIM)

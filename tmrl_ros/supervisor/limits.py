@@ -33,11 +33,12 @@ def approach_speed(distance: float, speed_along: float, acceleration: float, dt:
     """The largest speed after this tick from which even braking still ends within `distance`.
 
     With v now along the line, w after the tick and n = ceil(w / (acceleration dt)) ticks of braking:
-    (v + w) dt / 2 + n w dt / 2 <= distance.
+    (v + w) dt / 2 + n w dt / 2 <= distance. With the least n that room needs that is room / (n + 1), or, where it is
+    more, the speed from which one tick less of braking is enough.
     """
     room = max(0.0, 2 * distance / dt - speed_along)
     ticks = np.ceil((np.sqrt(1 + 4 * room / (acceleration * dt)) - 1) / 2 - EPS)
-    return room / (ticks + 1)
+    return max(room / (ticks + 1), (ticks - 1) * acceleration * dt)
 
 
 def joint_speed_bounds(q, share: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,234 @@
+"""The nodes of a robot session as processes, with a proxy between them that spoils what passes, and a clock beside it.
+
+The simulation stands in for the arm, paced by the wall clock; perception, policy and supervisor are the real ones. What
+RELAYED names goes through this process: `rule` says what becomes of each message.
+"""
+
+import heapq
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rcl_interfaces.msg import Log
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from tmrl_ros.config import BaseConfig, SupervisorConfig, validate
+from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.parameters import write_parameters
+from tmrl_ros.perception.state import STATE_NAMES
+from tmrl_ros.policy.pretrain import pretrain
+from tmrl_ros.session.domain import reserved_domain
+from tmrl_ros.session.starter import node_environment
+from tmrl_ros.types import Mode
+
+RELAYED = {  # by the node that publishes it
+    "sim": (topics.JOINT_STATES, topics.GRIPPER_STATES, topics.WRENCH, topics.OBJECTS),
+    "policy": (topics.ACTION_CHUNK, topics.POLICY_HEARTBEAT),
+}
+PATIENCE_S = 60.0
+STILL_RAD_S = 5e-3  # the simulated arm is a spring and settles
+Rule = Callable[[object], Iterable[tuple[float, object]]]  # message -> (delay s, message), ...
+
+
+def passes(message) -> list[tuple[float, object]]:
+    return [(0.0, message)]
+
+
+def drops(message) -> list[tuple[float, object]]:
+    return []
+
+
+class Rig(Node):
+    """Everything that the benchmark and the tests do to a session, and when it was felt (time.monotonic, s)."""
+
+    def __init__(self, folder: Path, context):
+        super().__init__("rig", context=context)
+        self.folder, self.status, self.logs, self.processes = folder, None, [], {}
+        relayed = [topic for some in RELAYED.values() for topic in some]
+        self.rules: dict[str, Rule] = {topic.name: passes for topic in relayed}
+        self.held_s = self.stood_s = self.onset_s = None  # since `arm`
+        self.fastest = np.zeros(7)  # of the arm, since `arm`
+        self._due, self._order = [], itertools.count()
+        for topic in relayed:
+            self._relay(topic)
+        topics.SESSION_STATUS.subscribe(self, self._on_status)
+        self.create_subscription(Log, "/rosout", self._on_log, 100)
+        self._executor = runtime.make_executor(context)
+        self._executor.add_node(self)
+
+    def _relay(self, topic) -> None:
+        out = topic.publisher(self)
+
+        def pass_on(message):
+            if topic is topics.JOINT_STATES:
+                self._see(np.array(message.velocity[:7]))
+            for delay_s, made in self.rules[topic.name](message):
+                if delay_s:
+                    heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), out, made))
+                else:
+                    out.publish(made)
+
+        topic._replace(name=f"raw/{topic.name}").subscribe(self, pass_on)
+
+    def _see(self, dq) -> None:
+        self.fastest = np.maximum(self.fastest, np.abs(dq))
+        if np.abs(dq).max() > STILL_RAD_S:
+            self.stood_s = None
+        elif self.stood_s is None:
+            self.stood_s = time.monotonic()
+
+    def _on_status(self, message) -> None:
+        self.status = convert.from_msg(message)
+        if self.held and self.held_s is None:
+            self.held_s = time.monotonic()
+
+    def _on_log(self, message) -> None:
+        if message.name.split(".")[-1] == "supervisor":
+            self.logs.append((time.monotonic(), message.msg))
+
+    # ---- processes ----
+
+    def start(self, name: str, **parameters) -> subprocess.Popen:
+        """A node as a process; what it publishes of RELAYED goes to raw/."""
+        file = self.folder / f"{name}.yaml"
+        file.unlink(missing_ok=True)
+        write_parameters(file, {name: parameters})
+        renamed = [f"{topic.name}:=raw/{topic.name}" for topic in RELAYED.get(name, ())]
+        command = [sys.executable, "-m", "tmrl_ros.nodes", name, "--ros-args", "--params-file", str(file)]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [*command, *itertools.chain.from_iterable(("-r", rule) for rule in renamed)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        return self.processes[name]
+
+    def signal(self, name: str, number: int) -> None:
+        os.killpg(self.processes[name].pid, number)
+        if number == signal.SIGKILL:
+            self.processes[name].wait()
+
+    def close(self) -> None:
+        for name, process in self.processes.items():
+            if process.poll() is None:
+                self.signal(name, signal.SIGKILL)
+        self.destroy_node()
+
+    # ---- time ----
+
+    def spin(self, seconds: float) -> None:
+        self.until(lambda: False, seconds, strict=False)
+
+    def until(self, condition: Callable[[], bool], patience_s: float = PATIENCE_S, strict: bool = True) -> bool:
+        """Relay until the condition holds; raises TimeoutError if it does not in time, unless it need not."""
+        end_s = time.monotonic() + patience_s
+        while not condition():
+            now_s = time.monotonic()
+            if now_s > end_s:
+                if strict:
+                    raise TimeoutError(f"waited {patience_s:g} s; the session: {self.status}")
+                return False
+            while self._due and self._due[0][0] <= now_s:
+                _, _, out, message = heapq.heappop(self._due)
+                out.publish(message)
+            self._executor.spin_once(timeout_sec=0.001 if self._due else 0.005)
+        return True
+
+    # ---- the session ----
+
+    @property
+    def held(self) -> bool:
+        return bool(self.status and self.status.reason and self.status.mode in (Mode.HOLD, Mode.FAULT))
+
+    @property
+    def acting(self) -> bool:
+        return bool(self.status and self.status.mode == Mode.POLICY)
+
+    def arm(self) -> None:
+        """Forget what was felt so far: a fault is about to be injected."""
+        self.held_s = self.onset_s = None
+        self.fastest, self.logs = np.zeros(7), []
+
+    def onset(self) -> None:
+        """The fault begins now; later calls change nothing."""
+        self.onset_s = self.onset_s or time.monotonic()
+
+    def resume(self) -> None:
+        """As an operator does: again whenever it holds, until the policy acts."""
+        client = topics.RESUME.client(self)
+        self.until(client.service_is_ready)
+
+        def acts() -> bool:
+            if self.held:
+                self.until(client.call_async(Trigger.Request()).done)
+                self.spin(0.1)
+            return self.acting
+
+        self.until(acts)
+        self.destroy_client(client)
+
+
+def wandering_base(folder: Path) -> Path:
+    """A base policy that moves the closed hand about at its height."""
+    rng = np.random.default_rng(0)
+    chunks = np.repeat(rng.uniform(-0.6, 0.6, (64, 4, 4)), 4, 1).astype(np.float32)
+    chunks[:, :, 2:] = 0, 1
+    states = rng.normal(size=(64, len(STATE_NAMES))).astype(np.float32)
+    base = pretrain({"state": states}, chunks, BaseConfig(kind="plain", width=16, layers=1, steps=50), 0)
+    base.save(folder, {"task": "pick_cube"})
+    return folder
+
+
+def parameters(folder: Path, limits: Mapping[str, float] | None = None) -> dict[str, dict]:
+    """Of each node: 50 Hz, long episodes, short resets; `limits` of the supervisor replace the rig's."""
+    timing = {"command_hz": 50, "real_time": True}
+    limits = {"force_hold_n": 50.0, "state_timeout_s": 0.05, **(limits or {})}
+    task = {"episode_s": 60.0, "reset_s": 0.5}
+    supervisor = {"mode": "evaluate", "episodes": 10**6, "autostart": True, "needs": "sim perception policy"}
+    supervisor = {**supervisor, "timing": timing, "limits": limits, "task": task}
+    validate(SupervisorConfig, supervisor)
+    return {
+        "sim": {"timing": timing},
+        "perception": {"timing": timing},
+        "policy": {"timing": timing, "method": "base", "base": str(folder / "base")},
+        "supervisor": supervisor,
+    }
+
+
+class Running:
+    """`with Running(folder) as rig`: a session in which the policy acts; everything ends with the block."""
+
+    def __init__(self, folder: Path, limits: Mapping[str, float] | None = None):
+        self.folder, self._limits, self._stack = folder, limits, ExitStack()
+
+    def __enter__(self) -> Rig:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        wandering_base(self.folder / "base")
+        domain = self._stack.enter_context(reserved_domain())
+        before = dict(os.environ)
+        self._stack.callback(lambda: (os.environ.clear(), os.environ.update(before)))
+        os.environ.update(node_environment(domain, self.folder))
+        context = rclpy.Context()
+        rclpy.init(context=context, domain_id=domain)
+        self._stack.callback(rclpy.try_shutdown, context=context)
+        rig = Rig(self.folder, context)
+        self._stack.callback(rig.close)
+        rig.parameters = parameters(self.folder, self._limits)
+        for name, values in rig.parameters.items():
+            rig.start(name, **values)
+        rig.resume()
+        return rig
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()

@@ -1,0 +1,42 @@
+"""Faults in a session of real processes hold the arm for the right reason; benchmarks/faults.py measures how soon."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy")
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import faults
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rig import Running
+
+from tmrl_ros.nodes import topics
+
+PATIENT = dict.fromkeys(("observation_age_s", "state_timeout_s", "heartbeat_timeout_s", "command_timeout_s"), 1.0)
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    """A machine that stalls must not add faults of its own."""
+    with Running(tmp_path_factory.mktemp("rig"), PATIENT) as rig:
+        yield rig
+
+
+@pytest.mark.parametrize("number", [2, 6, 15, 16, 19, 21, 23, 27, 28, 31, 40])
+def test_a_fault_is_safe_and_said(rig, number):
+    (fault,) = (fault for fault in faults.FAULTS if fault.number == number)
+    outcome = faults.injected(rig, fault, injection=0)
+    assert outcome["safe"] and outcome["right"]
+
+
+def test_what_perception_says_of_a_stream_is_why_it_holds(rig):
+    rig.resume()
+    says = DiagnosticStatus(name="perception: observation", level=DiagnosticStatus.ERROR, message="front is frozen")
+    other = DiagnosticStatus(name="realsense: front", level=DiagnosticStatus.ERROR, message="not this one")
+    publisher = topics.DIAGNOSTICS.publisher(rig)
+    rig.until(publisher.get_subscription_count)
+    publisher.publish(DiagnosticArray(status=[other, says]))
+    rig.until(lambda: rig.held)
+    assert rig.status.reason == "front is frozen"

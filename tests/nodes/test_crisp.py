@@ -1,0 +1,120 @@
+"""Windows of the supervisor become a stream of targets that ends standing, whatever dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy")
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from tmrl_ros import fr3, kinematics
+from tmrl_ros.config import SafetyLimits
+from tmrl_ros.nodes import convert, crisp, runtime, topics
+from tmrl_ros.robot import trajectory
+from tmrl_ros.session.domain import reserved_domain
+from tmrl_ros.supervisor.motion import Motion
+
+PATIENCE_S = 30.0
+
+
+class Bench(Node):
+    def __init__(self, context):
+        super().__init__("bench", context=context)
+        self.windows = topics.TRAJECTORY.publisher(self)
+        self.widths = topics.GRIPPER_COMMAND.publisher(self)
+        self.joints, self.poses, self.grips = [], [], []
+        crisp.TARGET_JOINT.subscribe(self, self.joints.append)
+        crisp.TARGET_POSE.subscribe(self, self.poses.append)
+        crisp.GRIPPER.subscribe(self, self.grips.append)
+        self.executor_ = SingleThreadedExecutor(context=context)
+        self.executor_.add_node(self)
+
+    def until(self, condition):
+        end_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < end_s, "waited too long"
+            self.executor_.spin_once(timeout_sec=0.1)
+
+    def move(self, offset_s=0.0):
+        """A window of a moving arm, stamped now plus offset_s."""
+        motion = Motion(SafetyLimits(), 50, committed=2)
+        motion.aim(np.array([0, 0.02, 0]), 5)
+        for _ in range(5):
+            window = motion.plan(self.get_clock().now().nanoseconds + round(offset_s * 1e9), False)
+            motion.advance(1)
+        self.windows.publish(convert.to_msg(window))
+        return window
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    runtime.use_loopback(os.environ)
+    context, processes = rclpy.Context(), []
+    with reserved_domain() as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        rclpy.init(context=context, domain_id=domain)
+        node = Bench(context)
+
+        def start(target):
+            command = [sys.executable, "-m", "tmrl_ros.nodes", "crisp", "--ros-args", "-p", f"target:={target}"]
+            processes.append(subprocess.Popen(command))
+            node.until(node.windows.get_subscription_count)
+            node.until(node.widths.get_subscription_count)
+            return node
+
+        yield start
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        assert [process.wait(10) for process in processes] == [0] * len(processes)
+        rclpy.try_shutdown(context=context)
+
+
+def test_joint_targets_run_along_the_window_and_stay_at_its_end(bench):
+    node = bench("joint")
+    window = node.move()
+    node.until(lambda: node.joints and not any(node.joints[-1].velocity))
+    node.joints.clear()
+    node.until(lambda: len(node.joints) > 20)
+    assert all(tuple(m.name) == fr3.JOINT_NAMES for m in node.joints)
+    np.testing.assert_array_equal(node.joints[-1].position, window.q[-1])
+
+
+def test_each_target_is_where_the_window_is_at_its_stamp(bench):
+    node = bench("joint")
+    window = node.move()
+    node.until(lambda: len(node.joints) > 10)
+    for message in node.joints:
+        age_s = (convert.stamp_of(message) - window.stamp_ns) * 1e-9
+        q, dq = trajectory.evaluate(window, np.array([age_s]))
+        np.testing.assert_allclose(message.position, q[0], atol=1e-9)
+        np.testing.assert_allclose(message.velocity, dq[0], atol=1e-9)
+
+
+def test_a_window_of_another_clock_does_not_run(bench):
+    node = bench("joint")
+    node.move(offset_s=-5.0)
+    node.move(offset_s=+5.0)
+    window = node.move()
+    node.until(lambda: node.joints and not any(node.joints[-1].velocity))
+    np.testing.assert_array_equal(node.joints[-1].position, window.q[-1])
+    assert min(convert.stamp_of(m) for m in node.joints) >= window.stamp_ns
+
+
+def test_pose_targets_are_of_the_hands_point_and_the_hand_is_told_of_changes_only(bench):
+    node = bench("pose")
+    window = node.move()
+    node.until(lambda: len(node.poses) > 100)
+    np.testing.assert_allclose(convert.position_of(node.poses[-1]), kinematics.forward(window.q[-1])[0], atol=1e-9)
+    turn = node.poses[-1].pose.orientation
+    assert abs(turn.x) == pytest.approx(1, abs=1e-3), "the gripper points down"
+    for width_m, told in ((0.08, 1), (0.08, 1), (0.0, 2), (0.0, 2), (0.08, 3)):
+        node.widths.publish(convert.width_msg(1, width_m))
+        node.until(lambda told=told: len(node.grips) == told)
+    assert [m.data[0] for m in node.grips] == [1, 0, 1]

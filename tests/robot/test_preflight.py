@@ -1,0 +1,103 @@
+"""What a pre-flight finds, and that it hears a robot that is there."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tmrl_ros import fr3
+from tmrl_ros.config import SupervisorConfig
+from tmrl_ros.robot.preflight import Heard, Seen, check
+from tmrl_ros.types import RobotState
+
+CONFIG = SupervisorConfig()
+
+
+def heard(rate_hz=1000.0, seconds=2.0, age_s=0.001, publishers=1):
+    came_s = np.arange(0.5, rate_hz * seconds) / rate_hz
+    return Heard(publishers, seconds, came_s, np.full(len(came_s), age_s))
+
+
+def arm(q=fr3.HOME_Q, dq=0.0, force_n=0.0):
+    return RobotState(1, np.array(q, float), np.full(7, dq), 0.08, np.array([0, 0, force_n]))
+
+
+GOOD = Seen(
+    {"joint_states": heard(), "gripper": heard(15), "wrench": heard()}, arm(), commanders=1, supervisors=1, listeners=1,
+    free_gb=100, controllers={"joint_trajectory_controller": "active"}, robot_mode=1,
+)  # fmt: skip
+
+
+def bad(seen):
+    return {f.what: f for f in check(seen, CONFIG) if f.level != "ok"}
+
+
+def topic(name, **changes):
+    return replace(GOOD, topics={**GOOD.topics, name: heard(**changes)})
+
+
+def test_a_robot_that_is_well_has_nothing_to_put_right():
+    assert bad(GOOD) == {}
+
+
+@pytest.mark.parametrize(
+    ("seen", "level", "what", "words"),
+    [
+        (topic("joint_states", rate_hz=0), "fail", "joint_states", "nothing heard"),
+        (topic("joint_states", rate_hz=10), "fail", "joint_states", "10 Hz; at least 19"),
+        (topic("joint_states", publishers=2), "fail", "joint_states", "2 publishers"),
+        (topic("gripper", rate_hz=0), "fail", "gripper", "nothing heard"),
+        (topic("wrench", rate_hz=4), "fail", "wrench", "4 Hz"),
+        (topic("joint_states", age_s=0.012), "warn", "clock", "12.0 ms in the past"),
+        (topic("joint_states", age_s=-0.2), "fail", "clock", "200.0 ms in the future"),
+        (topic("joint_states", age_s=1e9), "fail", "clock", "in the past"),
+        (replace(GOOD, state=arm(dq=0.1)), "fail", "arm", "0.10 rad/s"),
+        (replace(GOOD, state=arm(q=[*fr3.HOME_Q[:6], 2.8])), "fail", "joints", "fr3_joint7 2.80"),
+        (replace(GOOD, state=arm(q=[1.6, *fr3.HOME_Q[1:]])), "fail", "workspace", "outside the box"),
+        (replace(GOOD, state=arm(force_n=7.0)), "warn", "payload", "7.0 N"),
+        (replace(GOOD, state=arm(force_n=np.nan)), "warn", "payload", "nan N"),
+        (replace(GOOD, commanders=2), "fail", "command", "1 publishers of the command besides"),
+        (replace(GOOD, listeners=0), "fail", "command", "nobody listens"),
+        (replace(GOOD, controllers={}), "fail", "controllers", "not loaded"),
+        (replace(GOOD, controllers={"joint_trajectory_controller": "inactive"}), "fail", "controllers", "is inactive"),
+        (replace(GOOD, controllers=None), "warn", "controllers", "cannot be listed"),
+        (replace(GOOD, robot_mode=4), "fail", "robot", "reflex"),
+        (replace(GOOD, robot_mode=5), "fail", "robot", "user stopped"),
+        (replace(GOOD, robot_mode=None, missing=("franka_msgs",)), "warn", "robot", "cannot be read"),
+        (replace(GOOD, free_gb=1), "warn", "disk", "1.0 GB"),
+    ],
+)  # fmt: skip
+def test_each_thing_that_is_not_well_is_named_with_what_to_do(seen, level, what, words):
+    found = bad(seen)
+    assert set(found) == {what}
+    assert found[what].level == level and words in found[what].says and found[what].do
+
+
+def test_a_pause_of_the_joint_states_is_told_from_a_low_rate():
+    came_s = np.concatenate([np.arange(0, 1, 0.001), np.arange(1.3, 2, 0.001)])
+    pausing = Heard(1, 2.0, came_s, np.full(len(came_s), 0.001))
+    found = bad(replace(GOOD, topics={**GOOD.topics, "joint_states": pausing}))
+    assert "silent for 301 ms" in found["joint_states"].says
+
+
+def test_the_command_hears_a_simulated_arm_and_says_what_keeps_it_from_a_session(monkeypatch):
+    pytest.importorskip("rclpy")
+    from tmrl_ros.session.domain import reserved_domain
+
+    with reserved_domain() as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        options = ["--ros-args", "-p", "timing.real_time:=true", "-p", "timing.command_hz:=50"]
+        sim = subprocess.Popen([sys.executable, "-m", "tmrl_ros.nodes", "sim", *options])
+        try:
+            command = [sys.executable, "-m", "tmrl_ros.session.cli", "preflight", "--seconds", "4"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        finally:
+            sim.terminate()
+            sim.wait(20)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if len(line.split()) > 2}
+    assert rows["gripper"] == rows["wrench"] == rows["workspace"] == rows["payload"] == "ok"
+    assert rows["clock"] == "fail", "simulated time began at 1 s"
+    assert done.stdout.splitlines()[-1].startswith("not ready: ")

@@ -1,0 +1,100 @@
+"""Learning from bags alone: the session's learner again, bit for bit, and a place in time for every other recording."""
+
+import numpy as np
+import pytest
+
+from tmrl_ros.config import LearnerConfig, validate
+from tmrl_ros.data.bag_writer import BagWriter
+from tmrl_ros.learner.core import Learner
+from tmrl_ros.nodes import replay
+from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.session import cli, from_bag
+from tmrl_ros.session.starter import run_session
+
+PATIENCE_S = 60.0
+MINUTES = 0.6
+
+
+@pytest.fixture(scope="module")
+def recorded(finetuning, tmp_path_factory):
+    """(run folder, settings of its learner) of a session over ROS."""
+    folder = tmp_path_factory.mktemp("recorded")
+    specs = finetuning(folder, PATIENCE_S, minutes=MINUTES)
+    assert run_session(specs, folder) == 0
+    return folder, validate(LearnerConfig, next(spec.parameters for spec in specs if spec.name == "learner"))
+
+
+def learner(config) -> Learner:
+    return Learner(config, BasePolicy.load(config.base))
+
+
+@pytest.fixture
+def sessions_own(recorded):
+    folder, config = recorded
+    own = learner(config)
+    own.restore(folder / "checkpoints/learner")
+    return own
+
+
+def test_the_sessions_learner_comes_out_of_its_bag_bit_for_bit(recorded, sessions_own):
+    folder, config = recorded
+    again = learner(config)
+    from_bag.rebuild(again, [folder / "bag"], live=True)
+    assert again.sac.updates > 20
+    assert again.digest == sessions_own.digest
+
+
+def test_without_live_updates_the_replay_is_the_same_and_nothing_is_learned(recorded, sessions_own):
+    again = learner(recorded[1])
+    from_bag.rebuild(again, [recorded[0] / "bag"])
+    assert again.sac.updates == 0
+    for name, values in again.replay.state().items():
+        np.testing.assert_array_equal(values, sessions_own.replay.state()[name], err_msg=name)
+
+
+def test_two_bags_follow_one_another_and_keep_their_episodes_apart(recorded, sessions_own):
+    again, bag = learner(recorded[1]), recorded[0] / "bag"
+    from_bag.rebuild(again, [bag, bag])
+    one, both = sessions_own.replay.state(), again.replay.state()
+    n = len(one["reward"])
+    assert len(both["reward"]) == 2 * n and again.version == 2 * sessions_own.version
+    assert both["episode"][n:].min() == one["episode"].max() + 1
+    np.testing.assert_array_equal(both["successful"], np.tile(one["successful"], 2))
+    np.testing.assert_array_equal(both["features"], np.tile(one["features"], (2, 1)))
+
+
+def tmrl(monkeypatch, *words) -> int:
+    monkeypatch.setattr("sys.argv", ["tmrl", *map(str, words)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    return end.value.code
+
+
+def test_the_command_learns_and_leaves_an_actor(recorded, tmp_path, monkeypatch, capsys):
+    folder, config = recorded
+    words = ["train", config.base, tmp_path / "run", "--from-bag", folder / "bag", "--live", "--updates=5"]
+    assert tmrl(monkeypatch, *words, f"--params-file={folder / 'parameters.yaml'}") == 0
+    count = len(list(replay.transitions(folder / "bag", 8)))
+    assert f"{count} decisions" in capsys.readouterr().out
+    learned = learner(config)
+    learned.restore(tmp_path / "run/learner")
+    expected = learner(config)
+    from_bag.rebuild(expected, [folder / "bag"], live=True)
+    for _ in range(5):
+        expected.update()
+    assert learned.digest == expected.digest
+    assert (tmp_path / "run/actor/meta.json").exists()
+
+
+def test_bags_without_decisions_and_doubtful_wishes_are_refused_in_a_sentence(recorded, tmp_path, monkeypatch, capsys):
+    with BagWriter(tmp_path / "empty"):
+        pass
+    base = recorded[1].base
+    for bag, more, sentence in (
+        (tmp_path / "empty", [], "no decision of a policy in"),
+        (tmp_path / "nowhere", [], "nowhere is not a bag"),
+        (tmp_path / "empty", ["--offline"], "is a source of its own"),
+    ):
+        assert tmrl(monkeypatch, "train", base, tmp_path / "run", "--from-bag", bag, *more) == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "run").exists()

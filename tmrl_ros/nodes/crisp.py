@@ -1,0 +1,78 @@
+"""Drives CRISP's compliant controllers, for tasks with contact, in place of joint_trajectory_controller.
+
+CRISP follows a single target and knows no silence, so this node runs each window of the supervisor itself: it streams
+where the window is now, and at its end goes on saying where that is. The supervisor, or this node, may die: the arm
+then stands. Windows are timed by the robot's clock, which this machine's has to agree with (`tmrl preflight`).
+"""
+
+import numpy as np
+from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from tmrl_ros import fr3, kinematics
+from tmrl_ros.config import CrispConfig
+from tmrl_ros.errors import ActionError
+from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.robot import trajectory
+
+NEWEST = QoSProfile(depth=1)
+TARGET_JOINT = topics.Topic("target_joint", JointState, NEWEST)
+TARGET_POSE = topics.Topic("target_pose", PoseStamped, NEWEST)
+GRIPPER = topics.Topic("gripper/gripper_position_controller/commands", Float64MultiArray, NEWEST)
+LATE_S = 1.0  # a window whose stamp is further from this machine's clock is not run
+
+
+class Crisp(Node):
+    def __init__(self):
+        super().__init__("crisp", **runtime.NODE_OPTIONS)
+        self.config = runtime.config_of(self, CrispConfig)
+        self._window, self._width_share = None, None
+        self._targets = (TARGET_JOINT if self.config.target == "joint" else TARGET_POSE).publisher(self)
+        self._gripper = GRIPPER.publisher(self)
+        topics.TRAJECTORY.subscribe(self, self._on_window)
+        topics.GRIPPER_COMMAND.subscribe(self, self._on_width)
+        self.create_timer(1 / self.config.stream_hz, self._stream, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _on_window(self, message):
+        try:
+            window = convert.from_msg(message)
+        except ActionError as error:
+            return self.get_logger().error(str(error), throttle_duration_sec=1.0)
+        ahead_s = (window.stamp_ns - self.get_clock().now().nanoseconds) * 1e-9
+        if abs(ahead_s) > LATE_S:
+            says = f"a window is stamped {ahead_s:.2f} s from now and does not run; synchronise the clocks"
+            return self.get_logger().error(says, throttle_duration_sec=1.0)
+        if self._window is None or window.stamp_ns > self._window.stamp_ns:
+            self._window = window
+        return None
+
+    def _stream(self):
+        if self._window is None:
+            return
+        now_ns = self.get_clock().now().nanoseconds
+        q, dq = trajectory.evaluate(self._window, np.array([(now_ns - self._window.stamp_ns) * 1e-9]))
+        if self.config.target == "joint":
+            self._targets.publish(convert.joint_target_msg(now_ns, q[0], dq[0]))
+            return
+        position_m, rotation = kinematics.forward(q[0])
+        self._targets.publish(convert.pose_msg(now_ns, position_m, Rotation.from_matrix(rotation).as_quat()))
+
+    def _on_width(self, message):
+        """Only a change is told: from 0, closed, to 1, open."""
+        try:
+            share = convert.width_from(message) / (2 * fr3.FINGER_TRAVEL)
+        except ActionError as error:
+            return self.get_logger().error(str(error), throttle_duration_sec=1.0)
+        if share != self._width_share:
+            self._width_share = share
+            self._gripper.publish(Float64MultiArray(data=[share]))
+        return None
+
+
+def main():
+    runtime.run(Crisp)

@@ -1,0 +1,105 @@
+"""Listens to a robot for a few seconds, commands nothing, and gathers what robot/preflight.py judges."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+
+from tmrl_ros.config import SupervisorConfig
+from tmrl_ros.errors import TmrlError
+from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.robot.preflight import Finding, Heard, Seen, check
+
+SOURCES = {"joint_states": topics.JOINT_STATES, "gripper": topics.GRIPPER_STATES, "wrench": topics.WRENCH}
+SETTLE_S = 1.0  # discovery, before what is heard counts
+
+
+def run(config: SupervisorConfig, seconds: float, namespace: str, folder: Path) -> list[Finding]:
+    """Findings about the robot in `namespace`, with this machine's DDS settings; `folder` is where runs will lie."""
+    runtime.use_loopback(os.environ)
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    try:
+        node = Preflight(context, namespace)
+        node.listen(SETTLE_S)
+        node.forget()
+        node.listen(seconds)
+        return check(node.seen(seconds, shutil.disk_usage(folder).free / 1e9), config)
+    finally:
+        rclpy.try_shutdown(context=context)
+
+
+class Preflight(Node):
+    def __init__(self, context, namespace: str):
+        super().__init__("preflight", context=context, namespace=namespace)
+        self._executor = runtime.make_executor(context)
+        self._executor.add_node(self)
+        self._newest, self._missing, self._mode, self._controllers = {}, [], None, None
+        self.forget()
+        for name, topic in SOURCES.items():
+            topic._replace(qos=qos_profile_sensor_data).subscribe(self, lambda m, name=name: self._on(name, m))
+        self._listen_to_franka()
+        self._ask_controllers()
+
+    def _listen_to_franka(self) -> None:
+        try:
+            from franka_msgs.msg import FrankaRobotState
+        except ImportError:
+            return self._missing.append("franka_msgs")
+        name = "franka_robot_state_broadcaster/robot_state"
+        self.create_subscription(FrankaRobotState, name, self._on_franka, qos_profile_sensor_data)
+        return None
+
+    def _on_franka(self, message) -> None:
+        self._mode = int(message.robot_mode)
+
+    def _ask_controllers(self) -> None:
+        try:
+            from controller_manager_msgs.srv import ListControllers
+        except ImportError:
+            return self._missing.append("controller_manager_msgs")
+        self._lister = self.create_client(ListControllers, "controller_manager/list_controllers")
+        self._lister.call_async(ListControllers.Request()).add_done_callback(self._on_controllers)
+        return None
+
+    def _on_controllers(self, future) -> None:
+        self._controllers = {entry.name: entry.state for entry in future.result().controller}
+
+    def _on(self, name, message) -> None:
+        self._newest[name] = message
+        self._came_s[name].append(time.monotonic() - self._began_s)
+        self._age_s[name].append((self.get_clock().now().nanoseconds - convert.stamp_of(message)) * 1e-9)
+
+    def forget(self) -> None:
+        self._began_s = time.monotonic()
+        self._came_s, self._age_s = {name: [] for name in SOURCES}, {name: [] for name in SOURCES}
+
+    def listen(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while (left_s := end_s - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left_s)
+
+    def seen(self, seconds: float, free_gb: float) -> Seen:
+        heard = {
+            name: Heard(
+                self.count_publishers(topic.name), seconds, np.array(self._came_s[name]), np.array(self._age_s[name])
+            )
+            for name, topic in SOURCES.items()
+        }
+        commanders = self.get_publishers_info_by_topic(topics.TRAJECTORY.name)
+        return Seen(
+            heard, self._state(), len(commanders), sum(info.node_name == "supervisor" for info in commanders),
+            self.count_subscribers(topics.TRAJECTORY.name), free_gb, self._controllers, self._mode,
+            tuple(self._missing),
+        )  # fmt: skip
+
+    def _state(self):
+        try:
+            return convert.robot_state_from(*(self._newest[name] for name in SOURCES))
+        except (KeyError, TmrlError):  # what is missing or malformed is said by its own finding
+            return None
