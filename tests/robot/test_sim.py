@@ -37,9 +37,9 @@ class Rig:
 
 
 def run_expert(sim, task="pick_cube", seed=0):
-    """Action rows until success, or None after the 60 of an episode."""
+    """Action rows until success, or None after those of an episode."""
     rig, expert = Rig(sim), ScriptedTeleop(task, seed)
-    for row in range(60):
+    for row in range(round(Task().episode_s * Timing().action_hz)):
         wish = expert.command(sim)
         if wish.keep:
             return row

@@ -14,7 +14,7 @@ CLOCK_S = 0.005  # between the robot's clock and this machine's, beyond which wi
 REST_N = 5.0  # of the estimated force on an arm that touches nothing
 STILL_RAD_S = 0.01
 ROOM_GB = 5.0
-NEEDED_HZ = {"gripper": 5.0, "wrench": 10.0}  # at least, beside the joint states
+NEEDED_HZ = {"gripper": 5.0, "wrench": 8.0}  # at least, beside the joint states
 WHERE = {
     "joint_states": "start franka_bringup; the driver's own topic is 1 kHz, joint_states of the broadcaster too slow",
     "gripper": "start franka_gripper (load_gripper:=true)",
