@@ -182,6 +182,7 @@ def freeze_hand(rig: Rig, injection: int) -> None:
 def press(rig: Rig, injection: int) -> None:
     rig.button = topics.E_STOP.publisher(rig)
     rig.until(rig.button.get_subscription_count)
+    rig.spin(0.3)  # discovery goes both ways
     rig.onset()
     rig.button.publish(Bool(data=True))
 
@@ -282,7 +283,7 @@ def injected(rig: Rig, fault: Fault, injection: int) -> dict:
     rig.resume()
     rig.arm()
     fault.inject(rig, injection)
-    rig.until(lambda: rig.onset_s is not None)
+    rig.until(lambda: _begun(rig))
     if fault.kind == "refused":
         rig.spin(1.0)
         said = [at_s for at_s, text in rig.logs if re.search(fault.reason, text)]
@@ -306,6 +307,13 @@ def injected(rig: Rig, fault: Fault, injection: int) -> dict:
     if not (outcome["safe"] and outcome["right"]):
         print(f"  {fault.number}: {reason!r}, {outcome}, {rig.fastest.round(2).tolist()}", file=sys.stderr)
     return _back(rig, fault, outcome)
+
+
+def _begun(rig: Rig) -> bool:
+    """Whether the fault has begun; a hold before that, by a machine that stalls, is no part of it."""
+    if rig.onset_s is None and rig.held:
+        rig.resume()
+    return rig.onset_s is not None
 
 
 def _stands(rig: Rig) -> bool:

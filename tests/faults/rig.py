@@ -162,7 +162,8 @@ class Rig(Node):
 
     def onset(self) -> None:
         """The fault begins now; later calls change nothing."""
-        self.onset_s = self.onset_s or time.monotonic()
+        if self.onset_s is None:
+            self.onset_s, self.held_s = time.monotonic(), None
 
     def resume(self) -> None:
         """As an operator does: again whenever it holds, until the policy acts."""
