@@ -69,8 +69,8 @@ class Policy(Node):
 
     def _answer(self) -> None:
         """Publish the chunk for the open request as soon as its observation and its actor are there."""
-        request, observation = self.request, self._seen()
-        if request is None or observation is None:
+        request = self.request
+        if request is None or request.stamp_ns not in self.observations:
             return
         if self.learner_alive and not self.versions.ready(request.decision):
             if self.patience.is_canceled():
@@ -80,15 +80,9 @@ class Policy(Node):
         self.request = None
         self._use_actor(request.decision)
         try:
-            self.chunks.publish(convert.to_msg(self.server.decide(request, observation)))
+            self.chunks.publish(convert.to_msg(self.server.decide(request, self.observations[request.stamp_ns])))
         except TmrlError as error:  # no chunk is sent: the supervisor's watchdog holds the robot
             self.get_logger().error(str(error))
-
-    def _seen(self) -> Observation | None:
-        """What the open request is answered from: where ticks wait its own observation, else the newest."""
-        if self.config.timing.waits:
-            return self.observations.get(self.request.stamp_ns) if self.request else None
-        return self.observations[max(self.observations)] if self.observations else None
 
     def _use_actor(self, decision: int) -> None:
         update = self.versions.take(decision) if self.config.wait_for_learner else self.versions.take_newest()
