@@ -194,8 +194,8 @@ def _success_axes(axes: Axes, runs: dict[str, Sequence[Curve]]) -> None:
     axes.set(xlabel="robot minutes, resets included", ylim=(-0.03, 1.03), xlim=(0, None))
     axes.set_ylabel(f"success of the last {WINDOW} episodes")
     axes.legend(
-        loc="center right",
-        bbox_to_anchor=(1.0, 0.35),
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),  # beside the curves, so that it hides none
         fontsize=9,
         title="method (runs), mean thick",
         title_fontsize=9,
