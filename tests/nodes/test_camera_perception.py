@@ -1,8 +1,5 @@
 """The perception node with cameras, as a process: in lockstep with the rendered simulation, and when streams fail."""
 
-import os
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +9,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -21,7 +17,7 @@ from test_sim_graph import Driver
 from tmrl_ros import fr3
 from tmrl_ros.config import Shift, Task, Timing
 from tmrl_ros.errors import ConfigError
-from tmrl_ros.nodes import camera, convert, runtime, topics
+from tmrl_ros.nodes import camera, convert, topics
 from tmrl_ros.nodes.camera_topics import camera_topics, info_msg
 from tmrl_ros.perception.calibration import Calibration, CameraCalibration
 from tmrl_ros.perception.handeye import HandEye
@@ -35,26 +31,6 @@ import tabletop
 PATIENCE_S = 30.0
 
 
-@pytest.fixture
-def ros(monkeypatch):
-    """(context, start): start(node, **parameters) begins a process; all of them end with the test."""
-    domain = random.Random(os.getpid() + 3).randrange(100, 200)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    runtime.use_loopback(os.environ)
-    context, processes = rclpy.Context(), []
-    rclpy.init(context=context, domain_id=domain)
-
-    def start(node, parameters):
-        options = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
-        processes.append(subprocess.Popen([sys.executable, "-m", "tmrl_ros.nodes", node, "--ros-args", *options]))
-
-    yield context, start
-    for process in processes:
-        process.send_signal(signal.SIGINT)
-    assert [process.wait(10) for process in processes] == [0] * len(processes)
-    rclpy.try_shutdown(context=context)
-
-
 def test_in_lockstep_every_observation_has_the_cloud_and_image_of_its_own_stamp(ros, tmp_path):
     context, start = ros
     sim = SimRobot(Task(), Timing(), Shift(), 3)
@@ -65,10 +41,10 @@ def test_in_lockstep_every_observation_has_the_cloud_and_image_of_its_own_stamp(
     solved = HandEye(base_from_camera(sim), 10, 0.1, 0.001, 0.1, 0.0005)
     known = CameraCalibration.of("sim", "eye_to_hand", camera.intrinsics_of(sim), solved)
     Calibration(cameras={camera.NAME: known}).write(tmp_path / "calibration.json")
-    start("sim", {"seed": 3, "render": True})
+    start("sim", seed=3, render=True)
     start(
         "perception",
-        {
+        **{
             "cameras.camera.width_px": camera.WIDTH_PX,
             "cameras.camera.height_px": camera.HEIGHT_PX,
             "calibration": tmp_path / "calibration.json",
@@ -142,7 +118,7 @@ def test_a_stream_that_fails_is_named_to_whoever_listens_and_observations_cease_
     tabletop.calibration().write(tmp_path / "calibration.json")
     start(
         "perception",
-        {
+        **{
             "timing.lockstep": False,
             "cameras.front.width_px": 64,
             "cameras.front.height_px": 48,

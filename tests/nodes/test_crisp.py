@@ -1,24 +1,18 @@
 """Windows of the supervisor become a stream of targets that ends standing, whatever dies."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from tmrl_ros import fr3, kinematics
 from tmrl_ros.config import SafetyLimits
-from tmrl_ros.nodes import convert, crisp, runtime, topics
+from tmrl_ros.nodes import convert, crisp, topics
 from tmrl_ros.robot import trajectory
-from tmrl_ros.session.domain import reserved_domain
 from tmrl_ros.supervisor.motion import Motion
 
 PATIENCE_S = 30.0
@@ -54,26 +48,18 @@ class Bench(Node):
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    runtime.use_loopback(os.environ)
-    context, processes = rclpy.Context(), []
-    with reserved_domain() as domain:
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-        rclpy.init(context=context, domain_id=domain)
+def bench(ros):
+    """bench(target) -> Bench beside a crisp node with this target."""
+    context, start = ros
+
+    def beside(target):
         node = Bench(context)
+        start("crisp", target=target)
+        node.until(node.windows.get_subscription_count)
+        node.until(node.widths.get_subscription_count)
+        return node
 
-        def start(target):
-            command = [sys.executable, "-m", "tmrl_ros.nodes", "crisp", "--ros-args", "-p", f"target:={target}"]
-            processes.append(subprocess.Popen(command))
-            node.until(node.windows.get_subscription_count)
-            node.until(node.widths.get_subscription_count)
-            return node
-
-        yield start
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        assert [process.wait(10) for process in processes] == [0] * len(processes)
-        rclpy.try_shutdown(context=context)
+    return beside
 
 
 def test_joint_targets_run_along_the_window_and_stay_at_its_end(bench):

@@ -1,30 +1,23 @@
 """In lockstep a message that discovery outran would be waited for in vain."""
 
-import os
 import time
 
 import pytest
 
 pytest.importorskip("rclpy")
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from tmrl_msgs.msg import DecisionRequest
-from tmrl_ros.nodes import runtime, topics
-from tmrl_ros.session.domain import reserved_domain
+from tmrl_ros.nodes import topics
 
 PATIENCE_S = 10.0
 
 
 @pytest.fixture
-def node():
-    runtime.use_loopback(os.environ)
-    context = rclpy.Context()
-    with reserved_domain() as domain:
-        rclpy.init(context=context, domain_id=domain)
-        yield Node("late", context=context)
-        rclpy.try_shutdown(context=context)
+def node(ros):
+    context, _ = ros
+    return Node("late", context=context)
 
 
 def test_a_reader_that_comes_after_the_message_still_gets_it(node):

@@ -189,8 +189,9 @@ def _learn_for_ever(config, counter) -> None:
 def test_real_kills_at_any_moment_lose_nothing_that_was_acknowledged(config, tmp_path):
     """Each process is killed while it appends, learns or writes a checkpoint; the next one goes on."""
     config = config.model_copy(update={"checkpoint_episodes": 1})
-    context, rng = multiprocessing.get_context("fork"), np.random.default_rng(0)
-    counter = context.Value("q", -1)
+    context = multiprocessing.get_context("forkserver")  # a fork of this process may inherit a held lock
+    context.set_forkserver_preload([Learning.__module__])
+    counter, rng = context.Value("q", -1), np.random.default_rng(0)
     for _ in range(5):
         before = counter.value
         process = context.Process(target=_learn_for_ever, args=(config, counter))

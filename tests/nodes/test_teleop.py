@@ -2,8 +2,6 @@
 
 import os
 import pty
-import random
-import signal
 import subprocess
 import sys
 import time
@@ -11,22 +9,17 @@ from array import array
 
 import numpy as np
 import pytest
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
-from tmrl_ros.nodes import convert, runtime, teleop, topics
+from tmrl_ros.nodes import convert, teleop, topics
 from tmrl_ros.types import EpisodeEvent, Mode, Observation
 
 
-def command_of(*parameters: str) -> list[str]:
-    options = [part for parameter in parameters for part in ("-p", parameter)]
-    return [sys.executable, "-c", "from tmrl_ros.nodes.teleop import main; main()", "--ros-args", *options]
-
-
 def test_a_device_with_a_driver_of_its_own_is_refused_with_its_name():
-    done = subprocess.run(command_of("device:=joy"), capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-m", "tmrl_ros.nodes", "teleop", "--ros-args", "-p", "device:=joy"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "joy_node" in done.stderr and "Traceback" not in done.stderr
 
@@ -80,31 +73,22 @@ class Bench(Node):
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    """start(*parameters) -> Bench beside a teleop node with these parameters."""
-    domain = random.Random(os.getpid() + 1).randrange(100, 200)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    runtime.use_loopback(os.environ)
-    context, processes = rclpy.Context(), []
-    rclpy.init(context=context, domain_id=domain)
+def bench(ros):
+    """bench(**parameters) -> Bench beside a teleop node with these parameters."""
+    context, start = ros
     node = Bench(context)
 
-    def start(*parameters):
-        processes.append(subprocess.Popen(command_of(*parameters)))
+    def beside(**parameters):
+        start("teleop", **parameters)
         node.until(lambda: node.count_publishers(topics.JOY.name) and node.observations.get_subscription_count())
         return node
 
-    yield start
-    for process in processes:
-        process.send_signal(signal.SIGINT)
-    assert [process.wait(10) for process in processes] == [0] * len(processes)
-    node.destroy_node()
-    rclpy.try_shutdown(context=context)
+    return beside
 
 
 def test_a_keyboard_answers_each_observation_until_its_terminal_is_closed(bench):
     person, end = pty.openpty()
-    node = bench("device:=keyboard", f"terminal:={os.ttyname(end)}", "keyboard.hold_s:=1.0")
+    node = bench(**{"device": "keyboard", "terminal": os.ttyname(end), "keyboard.hold_s": 1.0})
     assert not node.wish().clutch
     os.write(person, b"cW ")
     wish = node.wish(lambda wish: wish.clutch)
@@ -118,7 +102,8 @@ def test_a_keyboard_answers_each_observation_until_its_terminal_is_closed(bench)
 
 
 def test_a_gamepad_is_silent_until_it_is_heard_and_again_when_it_is_lost(bench):
-    node = bench("device:=gamepad", "lost_s:=1.0", "gamepad.dead_band:=0.5", "gamepad.scales:=[1.0, -1.0, 1.0]")
+    gamepad = {"gamepad.dead_band": 0.5, "gamepad.scales": [1.0, -1.0, 1.0]}
+    node = bench(device="gamepad", lost_s=1.0, **gamepad)
     node.until(lambda: node.driver.get_subscription_count())
     assert node.is_silent()
     axes = array("f", (1.0, 0.4, 0.0, 0.0, -0.75, 0.0))
