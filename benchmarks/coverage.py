@@ -112,7 +112,7 @@ def collect(scale: Scale, views: Callable[[SimRobot, np.ndarray], dict[str, np.n
             scenes[record.state.tobytes()] = sim.qpos()
 
     InProcessSession(sim, SupervisorCore(config), teleop=ScriptedTeleop(config.task.name, 0), watch=watch).run()
-    kept, _ = demonstrations(heard, config.timing.execution_horizon)
+    kept, _ = demonstrations(heard, config.timing)
     meta = store.StoreMeta(
         task="pick_cube", seed=0, calibration="true", state_names=STATE_NAMES, action_names=ACTION_NAMES, action_hz=10
     )

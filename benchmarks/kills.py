@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 from replay import base as small_base
 
-from tmrl_ros.config import LearnerConfig, validate
+from tmrl_ros.config import LearnerConfig, Timing, validate
 from tmrl_ros.data import store, transition_log
 from tmrl_ros.errors import DataError, TmrlError
 from tmrl_ros.learner.core import Learner, recover
@@ -223,7 +223,7 @@ def _check_decisions(folder: Path, outcome: Outcome) -> None:
     twice = len(numbers) - len(set(numbers))
     if not any((folder / "bag").glob("*.mcap")):
         return
-    in_bag = {t.decision: t for t in recorded.transitions(folder / "bag", 8)}
+    in_bag = {t.decision: t for t in recorded.transitions(folder / "bag", Timing())}
     version = max((version for version, _ in recorded.actor_updates(folder / "bag")), default=0)
     other = [t.decision for t in logged if t.decision in in_bag and not identical(t, in_bag[t.decision])]
     lost = sorted(set(range(version)) & set(in_bag) - set(numbers))

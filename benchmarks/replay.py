@@ -54,7 +54,7 @@ def _collect(path: Path) -> None:
     sim = SimRobot(config.task, config.timing, Shift(), config.seed)
     teleop = ScriptedTeleop(config.task.name, config.seed)
     InProcessSession(sim, SupervisorCore(config), teleop=teleop, watch=records.append).run()
-    kept, _ = demonstrations(records, config.timing.execution_horizon)
+    kept, _ = demonstrations(records, config.timing)
     meta = store.StoreMeta(
         task=config.task.name,
         seed=config.seed,

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tmrl_ros.config import Timing
 from tmrl_ros.data.assembler import Assembler, demonstrations
 from tmrl_ros.types import Decision, EpisodeEvent, Mode, Modulation, Observation
 
 PERIOD_NS = 100_000_000
 HORIZON = 4
+LOCKSTEP = Timing(execution_horizon=HORIZON)
+REAL = Timing(execution_horizon=HORIZON, lockstep=False)
 
 
 def observation(tick: int) -> Observation:
@@ -54,8 +57,8 @@ def merge(observations, decisions, picks):
     yield from streams[0] + streams[1]
 
 
-def run(records) -> tuple[list, Assembler]:
-    assembler, out = Assembler(HORIZON), []
+def run(records, timing=LOCKSTEP) -> tuple[list, Assembler]:
+    assembler, out = Assembler(timing), []
     for record in records:
         out += assembler.observe(record) if isinstance(record, Observation) else assembler.decide(record)
     return out, assembler
@@ -101,7 +104,7 @@ def test_no_transition_crosses_an_episode(lengths, stretch):
 
 
 def test_a_decision_waits_for_its_next_observation_and_is_counted_if_none_comes():
-    assembler = Assembler(HORIZON)
+    assembler = Assembler(LOCKSTEP)
     assembler.observe(observation(1))
     assert assembler.decide(decision(0, 1, 4, 0)) == []
     assembler.close()
@@ -132,7 +135,7 @@ def test_repeated_messages_change_nothing():
 
 
 def test_memory_is_bounded():
-    assembler = Assembler(HORIZON, capacity=10)
+    assembler = Assembler(LOCKSTEP, capacity=10)
     for tick in range(1, 100):
         assembler.observe(observation(tick))
     for number in range(100):  # a restarted learner hears old decisions, and no observation of theirs
@@ -144,7 +147,7 @@ def test_memory_is_bounded():
 def test_demonstrations_hold_one_state_an_action_row_of_kept_episodes_only():
     observations, decisions, events = session([[4, 2], [4], [1, 1]], source=Mode.TELEOP)
     events[1] = dataclasses.replace(events[1], counted=False, reason="discarded")
-    episodes, dropped = demonstrations([*observations, *decisions, *events], HORIZON)
+    episodes, dropped = demonstrations([*observations, *decisions, *events], LOCKSTEP)
     assert [e.episode for e in episodes] == [0, 2] and not dropped
     np.testing.assert_array_equal(episodes[0].states[:, 0], [1, 2, 3, 4, 5, 6])
     np.testing.assert_array_equal(episodes[0].actions[:, 0], [1, 1, 1, 1, 5, 5])
@@ -153,17 +156,74 @@ def test_demonstrations_hold_one_state_an_action_row_of_kept_episodes_only():
 def test_a_demonstration_with_a_gap_is_left_out_and_counted():
     observations, decisions, events = session([[4, 2], [4]], source=Mode.TELEOP)
     del observations[1]  # the second row of the first decision
-    episodes, dropped = demonstrations([*observations, *decisions, *events], HORIZON)
+    episodes, dropped = demonstrations([*observations, *decisions, *events], LOCKSTEP)
     assert [e.episode for e in episodes] == [1]
     assert dropped["observation of a demonstration row missing"] == 1 and dropped["demonstration with a gap"] == 1
 
 
 def test_policy_decisions_make_no_demonstration():
     observations, decisions, events = session([[4]])
-    assert demonstrations([*observations, *decisions, *events], HORIZON)[0] == []
+    assert demonstrations([*observations, *decisions, *events], LOCKSTEP)[0] == []
 
 
 def test_an_operator_label_overrules_the_end_of_the_episode():
     observations, decisions, events = session([[4]], source=Mode.TELEOP)
     label = dataclasses.replace(events[0], kind="labelled", counted=False)
-    assert demonstrations([*observations, *decisions, *events, label], HORIZON)[0] == []
+    assert demonstrations([*observations, *decisions, *events, label], LOCKSTEP)[0] == []
+
+
+late_st = st.lists(st.integers(1, 99), min_size=40, max_size=40)  # ms that each observation is older than its tick
+
+
+def aged(observations, late_ms):
+    """What cameras of their own clock saw: each observation a little before the tick that it is for."""
+    moved = zip(observations, itertools.cycle(late_ms), strict=False)
+    return [dataclasses.replace(o, stamp_ns=o.stamp_ns - late * 1_000_000) for o, late in moved]
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths_st, late_st, st.lists(st.integers(0, 1), max_size=80))
+def test_on_a_robot_decisions_join_the_frames_they_were_made_from(lengths, late_ms, picks):
+    """Stamps are as the supervisor writes them: of the chunk's frame, and at an episode's end of the tick."""
+    observations, decisions, _ = session(lengths)
+    frames = aged(observations, late_ms)
+    seen_ns = {old.stamp_ns: new.stamp_ns for old, new in zip(observations, frames, strict=True)}
+    stamped = [
+        dataclasses.replace(
+            made,
+            stamp_ns=seen_ns[made.stamp_ns],
+            next_stamp_ns=made.next_stamp_ns if made.terminated else seen_ns[made.next_stamp_ns],
+        )
+        for made in decisions
+    ]
+    out, assembler = run([*merge(frames, stamped, picks), observation(1000)], REAL)
+    assert not assembler.dropped
+    for transition, made in zip(out, decisions, strict=True):
+        assert transition.observation.state[0] * PERIOD_NS == made.stamp_ns
+        assert transition.next_observation.state[0] * PERIOD_NS == made.next_stamp_ns
+
+
+@settings(max_examples=40, deadline=None)
+@given(lengths_st, late_st)
+def test_on_a_robot_a_demonstrations_row_has_the_newest_frame_before_it(lengths, late_ms):
+    observations, decisions, events = session(lengths, source=Mode.TELEOP)
+    records = [*aged(observations, late_ms), observation(1000), *decisions, *events]
+    episodes, dropped = demonstrations(records, REAL)
+    assert not dropped
+    exact, _ = demonstrations([*observations, *decisions, *events], LOCKSTEP)
+    for late, whole in zip(episodes, exact, strict=True):
+        np.testing.assert_array_equal(late.states, whole.states)
+
+
+def test_an_old_frame_is_not_taken_for_what_was_seen():
+    seen = [observation(tick) for tick in (1, 2, 8)]
+    made = decision(0, 2, 4, 0)
+    out, assembler = run([*seen, made, observation(9)], REAL)
+    assert not out and assembler.dropped == {"observation missing": 1}
+
+
+def test_without_a_newer_frame_only_a_terminal_decision_counts():
+    """Its next observation is looked at by nobody; to bootstrap from what was already seen would be wrong."""
+    for ends in (True, False):
+        out, assembler = run([observation(1), decision(0, 1, 1, 0, ends=ends), observation(9)], REAL)
+        assert len(out) == ends and assembler.dropped["no newer observation at its end"] == (not ends)

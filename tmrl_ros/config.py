@@ -39,6 +39,11 @@ class Timing(Model):
         """Whether a tick waits for all that belongs to it; a robot, and a simulation in real time, go on without."""
         return self.lockstep and not self.real_time
 
+    @property
+    def tolerance_ns(self) -> int:
+        """How old what was seen at a stamp may be: in lockstep it is of that stamp, elsewhere frames have their own."""
+        return 0 if self.waits else 200_000_000
+
 
 class Shift(Model):
     """What differs between demonstration and deployment, so that a person can see what the base policy meets."""

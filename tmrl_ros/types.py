@@ -43,7 +43,7 @@ class Modulation:
 
 @dataclass(frozen=True, slots=True)
 class DecisionRequest:
-    """The supervisor asks for one chunk, computed from the observation with exactly this stamp."""
+    """The supervisor asks for one chunk at this stamp: in lockstep from its observation, elsewhere from the newest."""
 
     stamp_ns: int
     episode: int
@@ -53,7 +53,10 @@ class DecisionRequest:
 
 @dataclass(frozen=True, slots=True)
 class ActionChunk:
-    """A policy's answer: `actions` is float32 [action_horizon, action_dim], row k due at stamp + k*dt."""
+    """A policy's answer: `actions` is float32 [action_horizon, action_dim], rows dt_s apart from when it comes.
+
+    `stamp_ns` is that of the observation it was made from.
+    """
 
     stamp_ns: int
     episode: int

@@ -36,6 +36,8 @@ RELAYED = {  # by the node that publishes it
 }
 PATIENCE_S = 60.0
 STILL_RAD_S = 5e-3  # the simulated arm is a spring and settles
+# Limits under which a machine that stalls adds no faults of its own.
+PATIENT = dict.fromkeys(("observation_age_s", "state_timeout_s", "heartbeat_timeout_s", "command_timeout_s"), 1.0)
 Rule = Callable[[object], Iterable[tuple[float, object]]]  # message -> (delay s, message), ...
 
 

@@ -10,16 +10,13 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import faults
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rig import Running
+from rig import PATIENT, Running
 
 from tmrl_ros.nodes import topics
-
-PATIENT = dict.fromkeys(("observation_age_s", "state_timeout_s", "heartbeat_timeout_s", "command_timeout_s"), 1.0)
 
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory):
-    """A machine that stalls must not add faults of its own."""
     with Running(tmp_path_factory.mktemp("rig"), PATIENT) as rig:
         yield rig
 

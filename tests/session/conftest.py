@@ -44,7 +44,7 @@ def pretrained(tmp_path_factory) -> Pretrained:
     sim = SimRobot(config.task, config.timing, Shift(), config.seed)
     teleop = ScriptedTeleop(config.task.name, config.seed)
     InProcessSession(sim, SupervisorCore(config), teleop=teleop, watch=records.append).run()
-    kept, _ = demonstrations(records, Timing().execution_horizon)
+    kept, _ = demonstrations(records, Timing())
     meta = store.StoreMeta(
         task="pick_cube", seed=0, calibration="true", state_names=STATE_NAMES, action_names=ACTION_NAMES, action_hz=10
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tmrl_ros.config import LearnerConfig, validate
+from tmrl_ros.config import LearnerConfig, Timing, validate
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.nodes import replay
@@ -74,7 +74,7 @@ def test_the_command_learns_and_leaves_an_actor(recorded, tmp_path, monkeypatch,
     folder, config = recorded
     words = ["train", config.base, tmp_path / "run", "--from-bag", folder / "bag", "--live", "--updates=5"]
     assert tmrl(monkeypatch, *words, f"--params-file={folder / 'parameters.yaml'}") == 0
-    count = len(list(replay.transitions(folder / "bag", 8)))
+    count = len(list(replay.transitions(folder / "bag", Timing())))
     assert f"{count} decisions" in capsys.readouterr().out
     learned = learner(config)
     learned.restore(tmp_path / "run/learner")

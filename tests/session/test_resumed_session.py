@@ -87,8 +87,7 @@ def test_nothing_that_was_decided_is_missing_from_what_was_learned(session, fine
     learner = learner_of(finetuning(folder, PATIENCE_S, minutes=MINUTES))
     kept = learner.restore(folder / "checkpoints/learner") and learner.replay.state()
     rebuilt = learner_of(finetuning(folder, PATIENCE_S, minutes=MINUTES))
-    horizon = rebuilt.config.timing.execution_horizon
-    for transition in replay.transitions(folder / "bag", horizon):
+    for transition in replay.transitions(folder / "bag", rebuilt.config.timing):
         rebuilt.add(transition)
     assert len(rebuilt.replay) > 30
     for name, values in rebuilt.replay.state().items():

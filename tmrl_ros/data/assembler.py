@@ -1,8 +1,10 @@
 """The one place where transitions are made: the learner, bag replay and simulation all feed it the same records.
 
 Observations and decisions travel on separate topics, so either may come first. A decision is held until an observation
-with a stamp of at least `next_stamp_ns` is there, then joined by exact stamps or dropped with a counted reason. Each
-stream is in order of its stamps (as reliable topics deliver it), so every interleaving gives the same transitions.
+with a stamp of at least `next_stamp_ns` is there, then joined with what was seen at its stamps, or dropped with a counted
+reason. What was seen at a stamp is the newest observation up to it: in lockstep of that stamp, elsewhere no older than
+`timing.tolerance_ns`. Each stream is in order of its stamps (as reliable topics deliver it), so every interleaving gives
+the same transitions.
 """
 
 import itertools
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tmrl_ros.config import Timing
 from tmrl_ros.types import Decision, EpisodeEvent, Mode, Modulation, Observation
 
 
@@ -49,8 +52,8 @@ class DemoEpisode:
 class Assembler:
     """Joins Observations and Decisions into Transitions, in the order of the decisions, within bounded memory."""
 
-    def __init__(self, execution_horizon: int, capacity: int = 2048):
-        self.execution_horizon = execution_horizon
+    def __init__(self, timing: Timing, capacity: int = 2048):
+        self.execution_horizon, self._tolerance_ns = timing.execution_horizon, timing.tolerance_ns
         self.capacity = capacity  # observations and decisions held at most: 2048 are 200 s at 10 Hz
         self.dropped: Counter[str] = Counter()  # reason -> decisions (or observations) that made no transition
         self._observations: OrderedDict[int, Observation] = OrderedDict()
@@ -110,14 +113,15 @@ class Assembler:
                 ready.append(self._join(decision))
             except _Missing as missing:
                 self.dropped[str(missing)] += 1
-            self._forget_before(decision.next_stamp_ns)
+            self._forget_before(decision.next_stamp_ns - self._tolerance_ns)
         return ready
 
     def _join(self, decision: Decision) -> Transition:
-        first = self._observations.get(decision.stamp_ns)
-        last = self._observations.get(decision.next_stamp_ns)
+        first, last = self._seen_at(decision.stamp_ns), self._seen_at(decision.next_stamp_ns)
         if first is None or last is None:
             raise _Missing("observation missing")
+        if first is last and not decision.terminated:
+            raise _Missing("no newer observation at its end")
         rows = len(decision.actions)
         demo = decision.source == Mode.TELEOP
         actions = np.zeros((self.execution_horizon, decision.actions.shape[1]), np.float32)
@@ -131,16 +135,18 @@ class Assembler:
             row_states=self._row_states(decision) if demo else np.zeros((0, len(first.state)), np.float32),
         )  # fmt: skip
 
+    def _seen_at(self, stamp_ns: int) -> Observation | None:
+        """The newest observation up to a stamp, if it is not too old."""
+        newest = next((o for o in reversed(self._observations.values()) if o.stamp_ns <= stamp_ns), None)
+        return newest if newest and stamp_ns - newest.stamp_ns <= self._tolerance_ns else None
+
     def _row_states(self, decision: Decision) -> np.ndarray:
-        """States of the observations from the decision's stamp to before the next one: exactly one a row."""
-        between = [
-            observation.state
-            for stamp_ns, observation in self._observations.items()
-            if decision.stamp_ns <= stamp_ns < decision.next_stamp_ns
-        ]
-        if len(between) != len(decision.actions):
+        """States of what was seen when each row began; they begin at equal distances."""
+        rows, lasted_ns = len(decision.actions), decision.next_stamp_ns - decision.stamp_ns
+        seen = [self._seen_at(decision.stamp_ns + row * lasted_ns // rows) for row in range(rows)]
+        if None in seen:
             raise _Missing("observation of a demonstration row missing")
-        return np.stack(between).astype(np.float32)
+        return np.stack([observation.state for observation in seen]).astype(np.float32)
 
     def _forget_before(self, stamp_ns: int) -> None:
         while self._observations and next(iter(self._observations)) < stamp_ns:
@@ -151,9 +157,9 @@ class _Missing(Exception):
     """A decision whose observations did not all come."""
 
 
-def assemble(records: Iterable, execution_horizon: int) -> tuple[list[Transition], dict[str, int]]:
+def assemble(records: Iterable, timing: Timing) -> tuple[list[Transition], dict[str, int]]:
     """Transitions of a recording, and how many of its records made none, by reason."""
-    assembler, transitions = Assembler(execution_horizon), []
+    assembler, transitions = Assembler(timing), []
     for record in records:
         if isinstance(record, Observation):
             transitions += assembler.observe(record)
@@ -163,12 +169,12 @@ def assemble(records: Iterable, execution_horizon: int) -> tuple[list[Transition
     return transitions, dict(assembler.dropped)
 
 
-def demonstrations(records: Iterable, execution_horizon: int) -> tuple[list[DemoEpisode], Counter[str]]:
+def demonstrations(records: Iterable, timing: Timing) -> tuple[list[DemoEpisode], Counter[str]]:
     """Kept TELEOP episodes of a recording (Observation, Decision and EpisodeEvent, in its order), and what was dropped.
 
     An episode is kept if its last "ended" or "labelled" event counts it, and if its transitions join without a gap.
     """
-    assembler = Assembler(execution_horizon)
+    assembler = Assembler(timing)
     joined: dict[int, list[Transition]] = {}
     final: dict[int, EpisodeEvent] = {}
     for record in records:

@@ -35,13 +35,13 @@ class Learner(Node):
         self.learning.start()
         if self.config.catch_up:
             self._catch_up(Path(self.config.catch_up))
-        self.assembler = Assembler(self.config.timing.execution_horizon)
+        self.assembler = Assembler(self.config.timing)
         topics.OBSERVATION.lossless(self.config.timing.waits).subscribe(self, self._on_observation)
         topics.DECISION.subscribe(self, self._on_decision)
 
     def _catch_up(self, bag: Path) -> None:
         before = self.learning.core.version
-        for transition in replay.transitions(bag, self.config.timing.execution_horizon):
+        for transition in replay.transitions(bag, self.config.timing):
             if not transition.demo and transition.decision >= self.learning.core.version:
                 self.learning.learn(transition)
         self.get_logger().info(f"{self.learning.core.version - before} decisions caught up with from {bag}")

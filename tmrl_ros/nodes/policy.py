@@ -1,7 +1,9 @@
-"""The CSP policy server: answers each DecisionRequest with an ActionChunk from the observation it names.
+"""The CSP policy server: answers each DecisionRequest with an ActionChunk that names the observation it was made from.
 
-In lockstep it acts with exactly the actor version that is due (policy/versions.py). A learner that is silent for longer
-than lockstep_timeout_s is not waited for again until it publishes: the robot goes on with stale weights.
+In lockstep that is the one that the request names, elsewhere the newest, since frames and ticks have stamps of their
+own; the supervisor judges its age. In lockstep it acts with exactly the actor version that is due (policy/versions.py). A
+learner that is silent for longer than lockstep_timeout_s is not waited for again until it publishes: the robot goes on
+with stale weights.
 """
 
 from pathlib import Path
@@ -70,7 +72,8 @@ class Policy(Node):
     def _answer(self) -> None:
         """Publish the chunk for the open request as soon as its observation and its actor are there."""
         request = self.request
-        if request is None or request.stamp_ns not in self.observations:
+        observation = self._seen(request)
+        if observation is None:
             return
         if self.learner_alive and not self.versions.ready(request.decision):
             if self.patience.is_canceled():
@@ -80,9 +83,16 @@ class Policy(Node):
         self.request = None
         self._use_actor(request.decision)
         try:
-            self.chunks.publish(convert.to_msg(self.server.decide(request, self.observations[request.stamp_ns])))
+            self.chunks.publish(convert.to_msg(self.server.decide(request, observation)))
         except TmrlError as error:  # no chunk is sent: the supervisor's watchdog holds the robot
             self.get_logger().error(str(error))
+
+    def _seen(self, request: DecisionRequest | None) -> Observation | None:
+        """What to answer from, or None as long as it is not there."""
+        if request is None or not self.observations:
+            return None
+        waits = self.config.timing.waits
+        return self.observations.get(request.stamp_ns if waits else max(self.observations))
 
     def _use_actor(self, decision: int) -> None:
         update = self.versions.take(decision) if self.config.wait_for_learner else self.versions.take_newest()

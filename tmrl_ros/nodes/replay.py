@@ -7,6 +7,7 @@ from pathlib import Path
 from rclpy.serialization import deserialize_message, serialize_message
 
 from tmrl_msgs import msg as tm
+from tmrl_ros.config import Timing
 from tmrl_ros.data import bag
 from tmrl_ros.data.assembler import Assembler, Transition
 from tmrl_ros.nodes.convert import from_msg, to_msg
@@ -50,9 +51,9 @@ def stretches(path: str | Path) -> Iterator[list[Observation | Decision | Episod
     yield stretch
 
 
-def transitions(path: str | Path, execution_horizon: int, dropped: Counter[str] | None = None) -> Iterator[Transition]:
+def transitions(path: str | Path, timing: Timing, dropped: Counter[str] | None = None) -> Iterator[Transition]:
     """Transitions of all stretches, in little memory; `dropped` counts the records that made none, by reason."""
-    assembler, newest_ns = Assembler(execution_horizon), -1
+    assembler, newest_ns = Assembler(timing), -1
     dropped = Counter() if dropped is None else dropped
     for file in bag.files(path):
         fresh = True
@@ -64,7 +65,7 @@ def transitions(path: str | Path, execution_horizon: int, dropped: Counter[str] 
             if fresh and record.stamp_ns <= newest_ns:
                 assembler.close()
                 dropped.update(assembler.dropped)
-                assembler = Assembler(execution_horizon)
+                assembler = Assembler(timing)
             fresh, newest_ns = False, record.stamp_ns
             yield from assembler.observe(record)
     assembler.close()

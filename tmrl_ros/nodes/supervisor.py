@@ -182,14 +182,10 @@ class Supervisor(Node):
 
     # ---- a tick ----
 
-    def _observes(self, stamp_ns) -> bool:
-        ratio = self._timing.command_hz // self._timing.action_hz
-        return tick_number(stamp_ns, self._timing) % ratio == 0
-
     def _missing(self) -> list[str]:
         """Parts of the newest tick that are not there, where it waits for them."""
         now_ns = convert.stamp_of(self._arm)
-        if not self._timing.waits or not self._observes(now_ns):
+        if not self._timing.waits or not self.core.observes(now_ns):
             return []
         names = ["gripper", "wrench", "task_state", *(["joy"] if self.core.runner.source == Mode.TELEOP else [])]
         return [n for n in names if n not in self._parts or convert.stamp_of(self._parts[n]) != now_ns]
@@ -204,7 +200,7 @@ class Supervisor(Node):
 
     def _step(self):
         self._tick_ns = convert.stamp_of(self._arm)
-        self._observing = self._observes(self._tick_ns)
+        self._observing = self.core.observes(self._tick_ns)
         try:
             robot = convert.robot_state_from(self._arm, self._parts["gripper"], self._parts["wrench"])
             task, teleop = self._part("task_state"), self._part("joy")

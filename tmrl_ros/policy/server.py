@@ -44,7 +44,7 @@ class PolicyServer:
 
     @torch.no_grad()
     def decide(self, request: DecisionRequest, observation: Observation) -> ActionChunk:
-        """The chunk for `request`; raises ActionError if the base or the actor produced something not finite."""
+        """The chunk for `request`, stamped as the observation; raises ActionError if the base or the actor produced something not finite."""
         features = self.steering.features(self.base.inputs([observation]))
         actions, modulation = self._act(features, request)
         if not torch.isfinite(actions).all():
@@ -52,7 +52,7 @@ class PolicyServer:
                 f"policy produced an action that is not finite for decision {request.decision}; nothing is sent"
             )
         return ActionChunk(
-            request.stamp_ns,
+            observation.stamp_ns,
             request.episode,
             request.decision,
             1.0 / self.config.timing.action_hz,

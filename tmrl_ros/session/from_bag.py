@@ -57,7 +57,7 @@ def rebuild(learner: Learner, bags: Sequence[Path], live: bool = False) -> None:
     for bag in bags:
         learned, demos, dropped = 0, 0, Counter()
         first_decision, first_episode = learner.version, int(learner.replay.episode.max()) + 1
-        for transition in replay.transitions(bag, learner.config.timing.execution_horizon, dropped):
+        for transition in replay.transitions(bag, learner.config.timing, dropped):
             if transition.demo:
                 demos += 1
                 continue

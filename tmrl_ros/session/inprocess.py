@@ -38,7 +38,7 @@ class InProcessSession:
     ):
         self.sim, self.supervisor, self.policy, self.learner, self.teleop = sim, supervisor, policy, learner, teleop
         self.watch = watch
-        self.assembler = Assembler(supervisor.config.timing.execution_horizon)
+        self.assembler = Assembler(supervisor.config.timing)
         self.versions = ActorVersions(learner.config.versions) if learner else None
         self.tick_count = 0
         self.observation, self.felt, self.wanted_width_m = None, None, 0.0  # of the last observation tick

@@ -57,7 +57,7 @@ def correct(job: Job, run_dir: Path) -> None:
 
 def _collect(job: Job, run_dir: Path, phase: str, path: Path, calibration: str, start_stream: int) -> None:
     heard = run_session(job, run_dir, phase, "collect", episodes=job.demos, start_stream=start_stream)
-    kept, dropped = demonstrations(heard, Timing().execution_horizon)
+    kept, dropped = demonstrations(heard, Timing())
     if len(kept) < job.demos:
         raise DataError(
             f"{len(kept)} of {job.demos} demonstrations are whole ({dict(dropped)}); see {run_dir / phase / 'logs'}"

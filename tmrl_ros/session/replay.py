@@ -182,12 +182,12 @@ def _compare_transitions(recording: Recording, stretches: list[list], comparison
 
 
 def _assembled(recording: Recording, stretch: list, comparison: Comparison) -> list[Transition]:
-    horizon = recording.supervisor.timing.execution_horizon
-    transitions, dropped = assemble(stretch, horizon)
+    timing = recording.supervisor.timing
+    transitions, dropped = assemble(stretch, timing)
     for reason, count in dropped.items():
         comparison.notes.append(f"{count} decisions or observations made no transition: {reason}")
     for seed in range(SHUFFLES):
-        if not identical(assemble(shuffled(stretch, seed), horizon), (transitions, dropped)):
+        if not identical(assemble(shuffled(stretch, seed), timing), (transitions, dropped)):
             comparison.transitions_equal = False
             comparison.notes.append(f"another order of arrival (shuffle {seed}) gives other transitions")
     return transitions

@@ -47,7 +47,7 @@ class SupervisorCore:
         self.motion = Motion(config.limits, timing.command_hz, committed=1 if timing.waits else 2)
         self.runner = EpisodeRunner(config, self.motion, self.gripper)
         self.state, self.holds, self._robot_time_ns = SessionState.WAITING, 0, 0
-        self._row_ticks = timing.command_hz // timing.action_hz
+        self._row_ticks, self._due_tick = timing.command_hz // timing.action_hz, 0
         self._now_ns, self._robot, self._observing = None, None, False
         self._reset: Reset | None = None
         self._failed_resets, self._held_since_s, self._end_reason = 0, 0.0, ""
@@ -120,6 +120,15 @@ class SupervisorCore:
             self.hold(str(error))
             raise
         self.runner.accept(chunk)
+        self._due_tick = 0  # where time is real, the first row runs in the next tick
+
+    def observes(self, stamp_ns: int) -> bool:
+        """Whether the tick of this stamp is one of observation, at which a row of actions begins.
+
+        In lockstep every row_ticks-th is. Where time is real they are as far apart, but a chunk begins when it comes.
+        """
+        tick = tick_number(stamp_ns, self.config.timing)
+        return tick % self._row_ticks == 0 if self.config.timing.waits else tick >= self._due_tick
 
     def objects_reset(self, ok: bool) -> None:
         """The answer to a ResetRequest; ignored where none is open."""
@@ -180,7 +189,9 @@ class SupervisorCore:
         before_ns, self._now_ns, self._robot = self._now_ns, robot.stamp_ns, robot
         timing = self.config.timing
         tick = tick_number(robot.stamp_ns, timing)
-        self._observing = tick % self._row_ticks == 0
+        self._observing = self.observes(robot.stamp_ns)
+        if self._observing:
+            self._due_tick = tick + self._row_ticks
         self._window_ns = robot.stamp_ns if timing.waits else tick * 1_000_000_000 // timing.command_hz
         gates.check_robot_numbers(robot)
         if before_ns is None:
@@ -291,5 +302,5 @@ class SupervisorCore:
 
 
 def tick_number(stamp_ns: int, timing: Timing) -> int:
-    """The tick of the command stream in which a stamp lies; observations belong to every command_hz/action_hz-th."""
+    """The tick of the command stream in which a stamp lies."""
     return (stamp_ns + STAMP_SLACK_NS) * timing.command_hz // 1_000_000_000

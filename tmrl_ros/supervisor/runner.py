@@ -1,4 +1,11 @@
-"""Runs episodes row by row: asks for decisions, executes their rows, and records what came of them."""
+"""Runs episodes row by row: asks for decisions, executes their rows, and records what came of them.
+
+A decision's record names the observation that its chunk was made from, and that of the next chunk. In lockstep both
+are of the ticks at which they were asked for. Where time is real they are older, so the record waits for the next
+chunk; the last of an episode names the time at which it ended.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +32,7 @@ class EpisodeRunner:
         self.decisions = self.next_episode = 0
         self._row: np.ndarray | None = None  # due at this observation, [dx, dy, dz, grip] in action units
         self._huge = 0  # rows in a row
+        self._waiting: Decision | None = None  # for the observation after it
         timing = config.timing
         self._row_s, self._row_ticks = 1 / timing.action_hz, timing.command_hz // timing.action_hz
 
@@ -56,6 +64,10 @@ class EpisodeRunner:
     def accept(self, chunk: ActionChunk) -> None:
         """The answer to `request`, already checked."""
         self.request, self.episode.chunk, self._row = None, chunk, chunk.actions[0]
+        self.episode.stamp_ns = chunk.stamp_ns
+        if self._waiting:
+            self.records.append(replace(self._waiting, next_stamp_ns=chunk.stamp_ns))
+            self._waiting = None
 
     def run_row(self, now_ns: int) -> None:
         """Execute the row that is due: the goal moves over one action period, the hand follows its last entry."""
@@ -73,6 +85,9 @@ class EpisodeRunner:
 
     def finish(self, why: str, now_ns: int, robot_time_s: float) -> None:
         """End the episode; rows of a decision that was not closed are dropped, for nothing true can be said of them."""
+        if self._waiting:
+            self.records.append(self._waiting)
+            self._waiting = None
         success = why in ("success", "kept")
         counted = success if self.source == Mode.TELEOP else why != "session"
         event = self.episode.event("ended", now_ns, robot_time_s, success, counted, why)
@@ -85,7 +100,11 @@ class EpisodeRunner:
         self.records.append(self.tally.label(episode, success, self.source == Mode.TELEOP))
 
     def _close_decision(self, now_ns, why, robot_time_s):
-        self.records.append(self.episode.close_decision(now_ns, why, robot_time_s))
+        done = self.episode.close_decision(now_ns, why, robot_time_s)
+        if why or self.source == Mode.TELEOP or self.config.timing.waits:
+            self.records.append(done)
+        else:
+            self._waiting = done
         self.decisions += 1
         self.episode.decision = self.decisions
 
