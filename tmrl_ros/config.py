@@ -424,6 +424,9 @@ class LearnerConfig(SteeringConfig):
     sac: SacConfig = SacConfig()
     offline: OfflineConfig = OfflineConfig()
     demos: str = Field("", description="demonstration store; needed where sac.demo_share > 0")
+    relabel_error: float = Field(
+        0.25, ge=0, description="largest rms, in action units, from what a person did to the nearest chunk of the base"
+    )
     checkpoint: str = Field("", description="folder for checkpoints; the newest valid one there is resumed")
     checkpoint_episodes: int = Field(10, ge=1, description="episodes a checkpoint")
     log_sync_s: float = Field(

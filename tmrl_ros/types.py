@@ -147,7 +147,8 @@ class ResetRequest:
 class EpisodeEvent:
     """A turn in the life of an episode. `kind` is "started" (the fields after greedy are empty), "ended" or "labelled".
 
-    `counted` is false where the episode was discarded, or failed in a collect session: it makes no demonstration.
+    `counted` is false where the episode was discarded, where a person helped the policy in it, or where it failed in a
+    collect session: it makes no demonstration.
     """
 
     stamp_ns: int  # of the episode's first or last observation

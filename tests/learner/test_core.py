@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from tmrl_ros.config import BaseConfig, LearnerConfig, SacConfig
+from tmrl_ros.config import BaseConfig, LearnerConfig, SacConfig, Timing
 from tmrl_ros.errors import DataError
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.types import Modulation, Observation
 
 BASE = BasePolicy(BaseConfig(width=16, layers=1), 3, 2, 4).eval()
-CONFIG = LearnerConfig(sac=SacConfig(warmup_episodes=2, updates_per_decision=3, batch=16))
+TIMING = Timing(action_horizon=4, execution_horizon=2)
+CONFIG = LearnerConfig(timing=TIMING, sac=SacConfig(warmup_episodes=2, updates_per_decision=3, batch=16))
 
 
 def transition(decision: int):
@@ -31,6 +32,7 @@ def transition(decision: int):
         success=last and decision % 8 == 7,
         episode=decision // 4,
         decision=decision,
+        demo=False,
     )
 
 

@@ -91,7 +91,7 @@ def test_bags_without_decisions_and_doubtful_wishes_are_refused_in_a_sentence(re
         pass
     base = recorded[1].base
     for bag, more, sentence in (
-        (tmp_path / "empty", [], "no decision of a policy in"),
+        (tmp_path / "empty", [], "nothing to learn from in"),
         (tmp_path / "nowhere", [], "nowhere is not a bag"),
         (tmp_path / "empty", ["--offline"], "is a source of its own"),
     ):

@@ -101,7 +101,8 @@ class Assembler:
             return "stamps do not advance"
         if self._last and decision.stamp_ns <= self._last.stamp_ns:
             return "decision repeated or out of order"
-        if self._last and decision.stamp_ns < self._last.next_stamp_ns:  # would reach into its neighbour (or episode)
+        # It would reach into its neighbour (or episode); where time is real its frame may be older than the hand-over.
+        if self._last and decision.stamp_ns < self._last.next_stamp_ns - self._tolerance_ns:
             return "overlaps the decision before"
         return ""
 

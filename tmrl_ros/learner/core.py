@@ -18,11 +18,12 @@ from tmrl_ros.learner.demos import demo_replay
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.learner.sac import Sac
 from tmrl_ros.policy.actor_file import actor_tensors, write_actor
+from tmrl_ros.policy import relabel
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.steering import Steering
 
-LEARNER_FORMAT = "tmrl_learner/3"
+LEARNER_FORMAT = "tmrl_learner/4"
 # settings that may differ where a session is resumed
 FREE = {"base", "checkpoint", "checkpoint_episodes", "demos", "offline", "log_sync_s", "catch_up"}
 NEXT, PREVIOUS = ".next", ".previous"  # of a folder's name: written whole, and the one before it
@@ -49,26 +50,37 @@ class Learner:
         self.rng = np.random.default_rng(config.seed)
         self.version, self.episodes = 0, 0
 
-    def add(self, transition) -> None:
-        """Store one policy decision (data.assembler.Transition)."""
+    def add(self, transition) -> bool:
+        """Take in one decision (data.assembler.Transition); returns whether it is one that can be learned from."""
         t = transition
         features = self.steering.features(self.base.inputs([t.observation, t.next_observation]))
-        action = self.steering.judged_of(features[0], t.modulation, t.actions, t.executed)
-        self.replay.add(
-            t.episode,
-            t.success,
-            features=features[0].numpy(),
-            action=action.numpy(),
-            reward=np.float32(t.reward),
-            next_features=features[1].numpy(),
-            bootstrap=np.float32(not t.terminated),
-        )
-        self.version = transition.decision + 1
-        self.episodes += transition.terminated or transition.truncated
+        action = self._judged(features[0], t)
+        if action is not None:
+            self.replay.add(
+                t.episode,
+                t.success,
+                t.demo,
+                features=features[0].numpy(),
+                action=action.numpy(),
+                reward=np.float32(t.reward),
+                next_features=features[1].numpy(),
+                bootstrap=np.float32(not t.terminated),
+            )
+        self.version = t.decision + 1
+        self.episodes += t.terminated or t.truncated
+        return action is not None
+
+    def _judged(self, features: torch.Tensor, t) -> torch.Tensor | None:
+        """What critics see of a decision; None of one that was cut by a change of hands, or is beyond the base."""
+        if t.executed < self.steering.rows and not (t.terminated or t.truncated):
+            return None
+        if not t.demo:
+            return self.steering.judged_of(features, t.modulation, t.actions, t.executed)
+        return relabel.judged(self.steering, features, t.actions[: t.executed], t.decision, self.config.relabel_error)
 
     def learn(self) -> dict[str, float]:
         """The updates that one decision buys; empty while warming up."""
-        if self.episodes < self.config.sac.warmup_episodes:
+        if self.episodes < self.config.sac.warmup_episodes or not len(self.replay):
             return {}
         info = {}
         for _ in range(self.config.sac.updates_per_decision):
@@ -86,8 +98,16 @@ class Learner:
         batch = self.replay.sample(self.rng, sac.batch - shown, sac.success_share)
         if not shown:
             return batch
-        demos = self.demos.sample(self.rng, shown, 0.0)
+        demos = self._shown(shown)
         return {name: np.concatenate([batch[name], demos[name]]) for name in batch}
+
+    def _shown(self, count: int) -> dict[str, np.ndarray]:
+        """Rows of the demonstrations and of what a person has done since."""
+        since = np.flatnonzero(self.replay.shown[: len(self.replay)])
+        drawn = self.rng.integers(len(self.demos) + len(since), size=count)
+        old, new = drawn[drawn < len(self.demos)], drawn[drawn >= len(self.demos)] - len(self.demos)
+        parts = self.demos.at(old), self.replay.at(since[new])
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     @property
     def warm(self) -> bool:

@@ -6,7 +6,7 @@ FIELDS = ("features", "action", "reward", "next_features", "bootstrap")
 
 
 class Replay:
-    """Ring of `capacity` decisions; remembers which belong to successful episodes for balanced batches."""
+    """Ring of `capacity` decisions; remembers which belong to successful episodes, and which a person made."""
 
     def __init__(self, capacity: int, feature_dim: int, action_dim: int):
         self.capacity, self.count = capacity, 0  # count of rows ever added
@@ -19,20 +19,23 @@ class Replay:
         }
         self.rows = {name: np.zeros((capacity, dim) if dim else capacity, np.float32) for name, dim in dims.items()}
         self.episode = np.full(capacity, -1, np.int64)
-        self.successful = np.zeros(capacity, bool)
+        self.successful, self.shown = np.zeros(capacity, bool), np.zeros(capacity, bool)
 
     def __len__(self) -> int:
         return min(self.count, self.capacity)
 
-    def add(self, episode: int, success: bool, **row: np.ndarray) -> None:
-        """Store one decision; `success` on an episode's last row marks all of that episode as successful."""
+    def add(self, episode: int, success: bool, shown: bool = False, **row: np.ndarray) -> None:
+        """Store one decision; `success` on an episode's last row marks all of that episode as successful.
+
+        `shown`: a person made it.
+        """
         bad = [name for name in FIELDS if not np.isfinite(row[name]).all()]
         if bad:
             raise ValueError(f"replay refuses a decision of episode {episode}: {', '.join(bad)} not finite")
         at = self.count % self.capacity
         for name in FIELDS:
             self.rows[name][at] = row[name]
-        self.episode[at], self.successful[at] = episode, False
+        self.episode[at], self.successful[at], self.shown[at] = episode, False, shown
         self.count += 1
         if success:
             self.successful[self.episode == episode] = True
@@ -50,21 +53,23 @@ class Replay:
         if len(good):
             n = round(batch * success_share)
             at[:n] = good[rng.integers(len(good), size=n)]
+        return self.at(at)
+
+    def at(self, at: np.ndarray) -> dict[str, np.ndarray]:
+        """The rows of these numbers."""
         return {name: values[at] for name, values in self.rows.items()}
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything needed to continue, as arrays; trimmed to what is used."""
         n = len(self)
         rows = {name: values[:n] for name, values in self.rows.items()}
-        return {**rows, "episode": self.episode[:n], "successful": self.successful[:n], "count": np.array([self.count])}
+        marks = {"episode": self.episode[:n], "successful": self.successful[:n], "shown": self.shown[:n]}
+        return {**rows, **marks, "count": np.array([self.count])}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Continue from what `state` returned."""
         n = len(state["reward"])
         for name in FIELDS:
             self.rows[name][:n] = state[name]
-        self.episode[:n], self.successful[:n], self.count = (
-            state["episode"],
-            state["successful"],
-            int(state["count"][0]),
-        )
+        self.episode[:n], self.successful[:n], self.shown[:n] = state["episode"], state["successful"], state["shown"]
+        self.count = int(state["count"][0])

@@ -18,7 +18,6 @@ from tmrl_ros.learner.core import Learner as Core
 from tmrl_ros.nodes import convert, replay, runtime, topics
 from tmrl_ros.nodes.learning import Learning
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.types import Mode
 
 NICE = 10  # control before learning, where they share a machine
 
@@ -42,7 +41,7 @@ class Learner(Node):
     def _catch_up(self, bag: Path) -> None:
         before = self.learning.core.version
         for transition in replay.transitions(bag, self.config.timing):
-            if not transition.demo and transition.decision >= self.learning.core.version:
+            if transition.decision >= self.learning.core.version:
                 self.learning.learn(transition)
         self.get_logger().info(f"{self.learning.core.version - before} decisions caught up with from {bag}")
 
@@ -53,7 +52,7 @@ class Learner(Node):
 
     def _on_decision(self, message) -> None:
         decision = convert.from_msg(message)
-        if decision.source == Mode.POLICY and decision.decision >= self.learning.core.version:
+        if decision.decision >= self.learning.core.version:
             self._learn(self.assembler.decide(decision))
 
     def _learn(self, transitions) -> None:

@@ -61,7 +61,7 @@ class Supervisor(Node):
         topics.JOINT_STATES.lossless(self._timing.waits).subscribe(self, self._on_arm)
         topics.ACTION_CHUNK.lossless(self._timing.waits).subscribe(self, self._on_chunk)
         for name, topic in PARTS.items():
-            if name != "joy" or self.core.runner.source == Mode.TELEOP:
+            if name != "joy" or self.core.runner.source == Mode.TELEOP or not self._timing.waits:
                 topic.lossless(self._timing.waits).subscribe(self, partial(self._on_part, name))
         topics.E_STOP.subscribe(self, self._on_emergency_stop)
         if not self._timing.waits and self.core.runner.source == Mode.POLICY:
@@ -100,6 +100,16 @@ class Supervisor(Node):
             self._step_if_joined()
         elif name in SILENCE_S:
             self._hear(name)
+        elif name == "joy":
+            self._intervene(message)
+
+    def _intervene(self, message):
+        """The device takes the arm at once, not at the next tick."""
+        try:
+            if convert.from_msg(message).clutch:
+                self.core.intervene()
+        except ActionError as error:  # while the policy acts, a broken device moves nothing
+            self.get_logger().error(f"joy: {error}", throttle_duration_sec=5.0)
 
     def _on_chunk(self, message):
         self._diagnostics.heard("action_chunk")

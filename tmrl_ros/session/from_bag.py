@@ -50,29 +50,26 @@ def run(
 
 
 def rebuild(learner: Learner, bags: Sequence[Path], live: bool = False) -> None:
-    """Fill the learner's replay with the policy's decisions in `bags`, and say what was in each.
+    """Fill the learner's replay with the decisions in `bags`, and say what was in each.
 
-    Decisions and episodes count on from bag to bag. Those of a person are left out: they have no modulation to judge.
+    Decisions and episodes count on from bag to bag. What a person did enters as the method can use it (policy/relabel.py).
     """
     for bag in bags:
-        learned, demos, dropped = 0, 0, Counter()
+        learned, left_out, dropped = 0, 0, Counter()
         first_decision, first_episode = learner.version, int(learner.replay.episode.max()) + 1
         for transition in replay.transitions(bag, learner.config.timing, dropped):
-            if transition.demo:
-                demos += 1
-                continue
             decision, episode = first_decision + transition.decision, first_episode + transition.episode
-            learner.add(replace(transition, decision=decision, episode=episode))
-            learned += 1
+            used = learner.add(replace(transition, decision=decision, episode=episode))
+            learned, left_out = learned + used, left_out + (not used)
             if live:
                 learner.learn()
-        print(_sentence(bag, learned, demos, dropped))
+        print(_sentence(bag, learned, left_out, dropped))
     if not len(learner.replay):
-        raise DataError(f"no decision of a policy in {', '.join(map(str, bags))}; give bags of evaluate or finetune")
+        raise DataError(f"nothing to learn from in {', '.join(map(str, bags))}; give bags of evaluate or finetune")
 
 
-def _sentence(bag: Path, learned: int, demos: int, dropped: dict[str, int]) -> str:
+def _sentence(bag: Path, learned: int, left_out: int, dropped: dict[str, int]) -> str:
     parts = [f"{learned} decisions"]
-    parts += [f"{demos} of a person left out"] if demos else []
+    parts += [f"{left_out} cut short, or beyond what the base can do"] if left_out else []
     parts += [f"{count} made no transition: {reason}" for reason, count in dropped.items()]
     return f"{bag}: " + "; ".join(parts)

@@ -67,7 +67,9 @@ class SessionOptions(Model):
     )
     run_dir: str = Field("runs/session", description="folder for the bag, checkpoints, logs and resolved parameters")
     device: Literal["auto", "script", "joy", "keyboard", "spacenav", "gamepad"] = Field(
-        "auto", description="what teleoperates in a collect session; auto: a script in simulation, joy on a robot"
+        "auto",
+        description="what a person holds: to collect with (auto: a script in simulation, joy on a robot), or to take the "
+        "arm from the policy with while it is fine-tuned",
     )
     task: Literal["pick_cube", "push_cube"] = Field("pick_cube", description="what the robot learns")
     method: Method = Field("tmrl", description="how it learns; base: not at all")
@@ -98,7 +100,8 @@ def node_names(kind: Kind, options: SessionOptions) -> list[str]:
     names = ["sim"] if options.sim else []
     names += ["perception", "recorder"]
     teleop = ["teleop"] if _device(options) != "joy" else []  # its driver alone is enough
-    names += {"collect": teleop, "evaluate": ["policy"], "finetune": ["policy", "learner"]}[kind]
+    attended = teleop if options.device not in ("auto", "script") else []
+    names += {"collect": teleop, "evaluate": ["policy"], "finetune": ["policy", "learner", *attended]}[kind]
     return [*names, "supervisor"]
 
 
@@ -206,10 +209,10 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
     """What the options say, by node and in dotted names."""
     run = Path(options.run_dir).resolve()
     shared = {"seed": options.seed, "task.name": options.task}
+    real_time = options.real_time or _device(options) != "script"  # a person's time is real
     if options.sim:
-        shared["timing.real_time"] = options.real_time or _device(options) != "script"  # a person's time is real
-    learning = kind == "finetune"
-    lockstep_learning = learning and options.sim and not options.real_time
+        shared["timing.real_time"] = real_time
+    lockstep_learning = kind == "finetune" and options.sim and not real_time
     own = {
         "sim": {"shift.camera_bias_m": [options.bias_cm / 100 * share for share in KNOCK_DIRECTION]}
         if options.bias_cm

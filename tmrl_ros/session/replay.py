@@ -212,10 +212,10 @@ def _compare_with_learner(recording: Recording, transitions: list[Transition], c
     base = BasePolicy.load(Path(recording.learner.base))
     rebuilt = Learner(recording.learner, base, store.read_arrays(recording.learner.demos))
     for transition in transitions:
-        if not transition.demo and transition.decision < meta["version"]:
+        if transition.decision < meta["version"]:
             rebuilt.add(transition)
     comparison.learner_rows = len(own["reward"])
-    unlearned = sum(not transition.demo for transition in transitions) - comparison.learner_rows
+    unlearned = sum(transition.decision >= meta["version"] for transition in transitions)
     if unlearned:
         comparison.notes.append(f"the learner's last checkpoint has not seen {unlearned} of the bag's transitions")
     differing = [name for name, values in rebuilt.replay.state().items() if not identical(values, own.get(name))]

@@ -135,6 +135,11 @@ class SupervisorCore:
         if self._reset and self._reset.phase == Phase.PLACE:
             self._reset.placed(ok)
 
+    def intervene(self) -> None:
+        """A person takes the device while the policy acts: its rows end here, theirs begin once the arm stands."""
+        if self.arbiter.mode == Mode.POLICY and self.runner.episode:
+            self._hand_over(Mode.TELEOP)
+
     def emergency_stop(self, pressed: bool) -> None:
         """The state of the emergency stop: a fault while it is pressed, and until a person resumes after it."""
         self._pressed = pressed
@@ -241,7 +246,14 @@ class SupervisorCore:
         request = self.runner.observe(self._now_ns, task, teleop, self.robot_time_s, self._time_is_up())
         if not self.runner.episode:
             self._after_episode()
+        elif self.arbiter.mode == Mode.TELEOP != self.runner.source and not teleop.clutch:
+            self._hand_over(Mode.POLICY)
         return request
+
+    def _hand_over(self, mode: Mode) -> None:
+        self.runner.hand_over(mode, self._now_ns, self.robot_time_s)
+        self.motion.stop()
+        self.arbiter.want(mode)
 
     def _after_episode(self) -> None:
         episodes = self.runner.tally.episodes

@@ -15,7 +15,10 @@ REMEMBERED = 200  # ended episodes that a person may still label
 
 @dataclass
 class Episode:
-    """The running episode; `rows` are the executed actions since `stamp_ns`, the observation of the open decision."""
+    """The running episode; `rows` are the executed actions since `stamp_ns`, the observation of the open decision.
+
+    `source` is whose episode it is, `acting` who moves the arm: another where a person intervenes.
+    """
 
     index: int
     source: Mode
@@ -26,13 +29,18 @@ class Episode:
     decisions: int = 0
     rows: list[np.ndarray] = field(default_factory=list)
     chunk: ActionChunk | None = None  # the answer to the open decision
+    helped: bool = False  # a person moved the arm in an episode of the policy
+    acting: Mode = field(init=False)
+
+    def __post_init__(self):
+        self.acting = self.source
 
     def close_decision(self, now_ns: int, outcome: str, robot_time_s: float) -> Decision:
         """The record of the open decision; the next one starts here. Reward -1 each, 0 for the one that succeeds."""
         success = outcome in ("success", "kept")
         done = Decision(
             stamp_ns=self.stamp_ns, next_stamp_ns=now_ns, episode=self.index, decision=self.decision,
-            source=self.source, actions=np.array(self.rows, np.float32),
+            source=self.acting, actions=np.array(self.rows, np.float32),
             modulation=self.chunk.modulation if self.chunk else Modulation(EMPTY),
             actor_version=self.chunk.actor_version if self.chunk else 0,
             reward=0.0 if success else -1.0, terminated=success, truncated=bool(outcome) and not success,

@@ -43,7 +43,10 @@ class EpisodeRunner:
         self.records.append(self.episode.event("started", now_ns, robot_time_s))
 
     def observe(self, now_ns: int, task: TaskState, teleop: TeleopCommand | None, robot_time_s: float, over: bool):
-        """One observation of the episode; `over` cuts it. Returns a DecisionRequest where a chunk is due, else None."""
+        """One observation of the episode; `over` cuts it. Returns a DecisionRequest where a chunk is due, else None.
+
+        `teleop` moves the arm where a person acts; everywhere it may end the episode.
+        """
         episode = self.episode
         if episode.rows:
             why = outcome(task, teleop, (now_ns - episode.start_ns) * 1e-9, self.config.task.episode_s)
@@ -52,8 +55,10 @@ class EpisodeRunner:
                 self._close_decision(now_ns, why, robot_time_s)
             if why:
                 return self.finish(why, now_ns, robot_time_s)
-        if self.source == Mode.TELEOP:
+        if episode.acting == Mode.TELEOP:
             self._row = self._teleop_row(teleop)
+            if not episode.rows:
+                episode.stamp_ns = now_ns
             return None
         if episode.chunk is None and self.request is None:
             self.request = DecisionRequest(now_ns, episode.index, episode.decision, episode.greedy)
@@ -65,9 +70,21 @@ class EpisodeRunner:
         """The answer to `request`, already checked."""
         self.request, self.episode.chunk, self._row = None, chunk, chunk.actions[0]
         self.episode.stamp_ns = chunk.stamp_ns
+        self._settle(chunk.stamp_ns)
+
+    def hand_over(self, mode: Mode, now_ns: int, robot_time_s: float) -> None:
+        """From now on `mode` acts, the policy or a person; what the other did so far is a decision."""
+        if self.episode.rows:
+            self._close_decision(now_ns, "", robot_time_s)
+        self._settle()
+        self.episode.chunk = self.request = self._row = None
+        self.episode.acting, self.episode.helped = mode, True
+
+    def _settle(self, next_stamp_ns: int = 0) -> None:
+        """Record the decision that waits, if there is one; by itself it ends at the tick at which its rows had run."""
         if self._waiting:
-            self.records.append(replace(self._waiting, next_stamp_ns=chunk.stamp_ns))
-            self._waiting = None
+            done, self._waiting = self._waiting, None
+            self.records.append(replace(done, next_stamp_ns=next_stamp_ns) if next_stamp_ns else done)
 
     def run_row(self, now_ns: int) -> None:
         """Execute the row that is due: the goal moves over one action period, the hand follows its last entry."""
@@ -85,11 +102,10 @@ class EpisodeRunner:
 
     def finish(self, why: str, now_ns: int, robot_time_s: float) -> None:
         """End the episode; rows of a decision that was not closed are dropped, for nothing true can be said of them."""
-        if self._waiting:
-            self.records.append(self._waiting)
-            self._waiting = None
+        self._settle()
         success = why in ("success", "kept")
-        counted = success if self.source == Mode.TELEOP else why != "session"
+        own = why not in ("session", "discarded") and not self.episode.helped
+        counted = success if self.source == Mode.TELEOP else own
         event = self.episode.event("ended", now_ns, robot_time_s, success, counted, why)
         self.tally.add(event)
         self.records.append(event)
@@ -101,7 +117,7 @@ class EpisodeRunner:
 
     def _close_decision(self, now_ns, why, robot_time_s):
         done = self.episode.close_decision(now_ns, why, robot_time_s)
-        if why or self.source == Mode.TELEOP or self.config.timing.waits:
+        if why or done.source == Mode.TELEOP or self.config.timing.waits:
             self.records.append(done)
         else:
             self._waiting = done
