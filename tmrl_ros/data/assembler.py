@@ -1,10 +1,10 @@
 """The one place where transitions are made: the learner, bag replay and simulation all feed it the same records.
 
 Observations and decisions travel on separate topics, so either may come first. A decision is held until an observation
-with a stamp of at least `next_stamp_ns` is there, then joined with what was seen at its stamps, or dropped with a counted
-reason. What was seen at a stamp is the newest observation up to it: in lockstep of that stamp, elsewhere no older than
-`timing.tolerance_ns`. Each stream is in order of its stamps (as reliable topics deliver it), so every interleaving gives
-the same transitions.
+with a stamp of at least `next_stamp_ns` is there, then joined with what was seen at its stamps, or dropped with a
+counted reason. What was seen at a stamp is the newest observation up to it: in lockstep of that stamp, elsewhere no
+older than `timing.tolerance_ns`. Each stream is in order of its stamps (as reliable topics deliver it), so every
+interleaving gives the same transitions.
 """
 
 import itertools

@@ -17,8 +17,8 @@ from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.learner.demos import demo_replay
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.learner.sac import Sac
-from tmrl_ros.policy.actor_file import actor_tensors, write_actor
 from tmrl_ros.policy import relabel
+from tmrl_ros.policy.actor_file import actor_tensors, write_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.steering import Steering

@@ -1,7 +1,7 @@
 """What a person did, as a decision of the actor: so that critics learn from it whatever they judge.
 
-Where critics judge the rows that ran, those are it. Elsewhere it is the u whose chunk comes nearest to them: the best of
-SAMPLES draws, of which the BEST go on for STEPS steps of gradient descent through the frozen flow.
+Where critics judge the rows that ran, those are it. Elsewhere it is the u whose chunk comes nearest to them: the best
+of SAMPLES draws, of which the BEST go on for STEPS steps of gradient descent through the frozen flow.
 """
 
 import numpy as np
