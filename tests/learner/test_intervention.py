@@ -1,4 +1,4 @@
-"""What a person did while the policy learned: every method learns from it what it can, and nothing from what it cannot."""
+"""What a person did while the policy learned: methods learn from it what they can, and from nothing else."""
 
 from dataclasses import replace
 
