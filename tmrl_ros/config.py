@@ -424,6 +424,8 @@ class LearnerConfig(SteeringConfig):
     sac: SacConfig = SacConfig()
     offline: OfflineConfig = OfflineConfig()
     demos: str = Field("", description="demonstration store; needed where sac.demo_share > 0")
+    corrections: str = Field("", description="store of a person's episodes at deployment, learned from before the session")
+    corrections_updates: int = Field(500, ge=0, description="updates on them before the first decision")
     relabel_error: float = Field(
         0.25, ge=0, description="largest rms, in action units, from what a person did to the nearest chunk of the base"
     )

@@ -1,6 +1,6 @@
 """Adam with nothing around its arithmetic: for small networks torch.optim's bookkeeping costs more than the step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 BLOCK = 65_536  # elements; parameter, gradient, both moments and what follows fit into a core's cache
 
 
-def blocks(n: int) -> Iterator[slice]:
-    """Slices that cover n elements, in cache-sized pieces."""
-    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
+def blocks(flat: Tensor) -> tuple[Tensor, ...]:
+    """Views that cover a flat tensor, in cache-sized pieces."""
+    return flat.split(BLOCK)
 
 
 class Adam(nn.Module):
@@ -32,14 +32,15 @@ class Adam(nn.Module):
         )
 
     @torch.no_grad()
-    def step(self, gradients: list[Tensor], follow: Callable[[slice], None] | None = None) -> None:
-        """Descend along `gradients`, of any precision; `follow` is told each block of the first parameter when done."""
+    def step(self, gradients: list[Tensor], follow: Callable[[int], None] | None = None) -> None:
+        """Descend along `gradients`, of any precision; `follow` is told the number of each block of the first parameter
+        when it is done."""
         self.steps += 1
-        for k, (parameter, gradient) in enumerate(zip(self.tuned, gradients, strict=True)):
-            for block in blocks(len(parameter)):
-                self._descend(parameter[block], gradient[block].float(), self.means[k][block], self.squares[k][block])
+        for k, flat in enumerate(zip(self.tuned, gradients, self.means, self.squares, strict=True)):
+            for n, (parameter, gradient, mean, square) in enumerate(zip(*map(blocks, flat), strict=True)):
+                self._descend(parameter, gradient.float(), mean, square)
                 if follow and k == 0:
-                    follow(block)
+                    follow(n)
 
     def _descend(self, parameter: Tensor, gradient: Tensor, mean: Tensor, square: Tensor) -> None:
         torch._fused_adam_(

@@ -13,30 +13,35 @@ import safetensors.torch
 import torch
 
 from tmrl_ros.config import LearnerConfig
+from tmrl_ros.documents import shown
 from tmrl_ros.errors import ConfigError, DataError
+from tmrl_ros.learner.corrections import teach
 from tmrl_ros.learner.demos import demo_replay
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.learner.sac import Sac
 from tmrl_ros.policy import relabel
 from tmrl_ros.policy.actor_file import actor_tensors, write_actor
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
+from tmrl_ros.policy.checkpoint import META, read_checkpoint, write_checkpoint
 from tmrl_ros.policy.steering import Steering
 
 LEARNER_FORMAT = "tmrl_learner/4"
 # settings that may differ where a session is resumed
-FREE = {"base", "checkpoint", "checkpoint_episodes", "demos", "offline", "log_sync_s", "catch_up"}
+FREE = {"base", "checkpoint", "checkpoint_episodes", "demos", "corrections", "offline", "log_sync_s", "catch_up"}
 NEXT, PREVIOUS = ".next", ".previous"  # of a folder's name: written whole, and the one before it
+COUNTERS = ("version", "episodes", "updates")
 Demos = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Learner:
     """Updates after each decision once warm; `version` is the number of the last decision learned from, plus one.
 
-    `demos` are states, actions and episode ends, as in demo_replay.
+    `demos` and `corrections` are states, actions and episode ends, as in demo_replay and in teach.
     """
 
-    def __init__(self, config: LearnerConfig, base: BasePolicy, demos: Demos | None = None):
+    def __init__(
+        self, config: LearnerConfig, base: BasePolicy, demos: Demos | None = None, corrections: Demos | None = None
+    ):
         torch.manual_seed(config.seed)
         self.config, self.base = config, base
         self.steering = Steering.of(config, base)
@@ -49,6 +54,11 @@ class Learner:
             self.demos = demo_replay(self.steering, *demos)
         self.rng = np.random.default_rng(config.seed)
         self.version, self.episodes = 0, 0
+        if corrections is not None:
+            teach(self.replay, self.steering, *corrections, config.relabel_error)
+            self.episodes = len(corrections[2])
+            for _ in range(config.corrections_updates if len(self.replay) else 0):
+                self.update()
 
     def add(self, transition) -> bool:
         """Take in one decision (data.assembler.Transition); returns whether it is one that can be learned from."""
@@ -141,6 +151,13 @@ class Learner:
         Raises DataError if it is damaged or was written under another configuration.
         """
         tensors, meta = read_checkpoint(folder, LEARNER_FORMAT)
+        try:
+            return self._take(folder, tensors, meta)
+        except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise DataError(f"{folder}: is no learner's ({why}); use an earlier checkpoint") from None
+
+    def _take(self, folder: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> dict[str, Any]:
         own = self.config.model_dump(mode="json", exclude=FREE)
         changed = sorted(key for key in own if own[key] != meta["config"].get(key))
         if changed:
@@ -156,8 +173,8 @@ class Learner:
         self.sac.log_temperature.data.copy_(tensors["log_temperature"])
         torch.set_rng_state(tensors["torch_rng"])
         self.rng.bit_generator.state = meta["numpy_rng"]
-        self.version, self.episodes, self.sac.updates = meta["version"], meta["episodes"], meta["updates"]
-        return meta.get("notes", {})
+        self.version, self.episodes, self.sac.updates = (_count(meta, name) for name in COUNTERS)
+        return dict(meta.get("notes", {}))
 
     @property
     def digest(self) -> str:
@@ -188,6 +205,13 @@ class Learner:
         return {**networks, **{f"adam_{k}": v for k, v in sac.optimisers.items()}}
 
 
+def _count(meta: dict[str, Any], name: str) -> int:
+    count = meta.get(name)
+    if type(count) is not int or count < 0:
+        raise DataError(f"{META}: {name} = {shown(count)} is no count; use an earlier checkpoint")
+    return count
+
+
 def recover(folder: Path, kind: str = LEARNER_FORMAT) -> bool:
     """Put the newest whole checkpoint of format `kind` that a kill may have left beside `folder` in its place.
 
@@ -199,7 +223,7 @@ def recover(folder: Path, kind: str = LEARNER_FORMAT) -> bool:
     for at in (_beside(folder, NEXT), folder, _beside(folder, PREVIOUS)):
         try:
             if at.exists():
-                found.append((read_checkpoint(at, kind)[1]["version"], at))
+                found.append((_count(read_checkpoint(at, kind)[1], "version"), at))
         except DataError as error:
             if at != _beside(folder, NEXT):  # cut by a kill: it never was the checkpoint
                 damage.append(error)

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from tmrl_ros.config import SacConfig
-from tmrl_ros.learner.adam import Adam
+from tmrl_ros.learner.adam import Adam, blocks
 from tmrl_ros.policy.actor import Actor, Critic, Draw
-from tmrl_ros.policy.ensemble import Ensemble
+from tmrl_ros.policy.ensemble import Ensemble, Trace
 
+ROWS = 32  # products are of multiples of it: for each new size the library writes a kernel, which takes 10 ms
 Judged = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -45,31 +46,37 @@ class Sac:
             "critic": Adam([critic.theta], config.learning_rate),
             "actor": Adam([actor.theta, self.log_temperature], config.learning_rate),
         }
+        self.target_rate = 1 - (1 - config.polyak) ** config.target_period
         self.updates = 0
 
     @torch.no_grad()
     def update(self, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
         """One critic update and, every `actor_period`-th time, one of actor and temperatures; returns raw metrics."""
         batch = {name: torch.as_tensor(value) for name, value in batch.items()}
-        info = self.critic_gradient(batch)
         self.updates += 1
-        if self.updates % self.config.actor_period == 0:
-            info |= self.actor_gradient(batch)
+        actors_turn = self.updates % self.config.actor_period == 0
+        info = self.gradients(batch, actors_turn)
+        if actors_turn:
             self._descend("actor", self.actor, self.average, self.config.actor_average, self.log_temperature.grad)
-        self._descend("critic", self.critic, self.target, self.config.polyak)
+        moves = self.updates % self.config.target_period == 0
+        self._descend("critic", self.critic, self.target, self.target_rate if moves else 0.0)
         return info
 
     def _descend(self, name: str, network: Ensemble, follower: Ensemble, rate: float, *further: Tensor) -> None:
         """One step of that optimiser; the follower comes after at `rate`, both ready for the next pass."""
+        moved = [network, follower] if rate else [network]
+        own, other = blocks(network.theta), blocks(follower.theta)
+        copies = [(blocks(net.theta), blocks(net.copy)) for net in moved if net.copy is not net.theta]
 
-        def follow(block: slice) -> None:
-            follower.theta[block].lerp_(network.theta[block], rate)
-            network.lower(block)
-            follower.lower(block)
+        def follow(n: int) -> None:
+            if rate:
+                other[n].lerp_(own[n], rate)
+            for exact, rough in copies:
+                rough[n].copy_(exact[n])
 
         self.optimisers[name].step([network.gradient, *further], follow)
-        network.lowered()
-        follower.lowered()
+        for net in moved:
+            net.lowered()
 
     def goal(self, batch: dict[str, Tensor]) -> Tensor:
         """What Q(s, a) is to be [n]: r + discount * bootstrap * V(s'), V = min_i Q_i'(s', u') with u' ~ actor.
@@ -87,41 +94,51 @@ class Sac:
             value = value - draw.log_prob() @ self.by_head @ self.log_temperature.exp()
         return batch["reward"] + self.config.discount * batch["bootstrap"] * value
 
-    def critic_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of mean (Q_i(s, a) - goal)^2 over rows and critics, into critic.gradient."""
-        q, trace = self.critic.trace(batch["features"], batch["action"])
-        error = q - self.goal(batch)[:, None]
+    def gradients(self, batch: dict[str, Tensor], actors_turn: bool) -> dict[str, Tensor]:
+        """Those of the critics into critic.gradient and, if it is their turn, of actor and temperatures; metrics."""
+        goal, features, action = self.goal(batch), batch["features"], batch["action"]
+        if not actors_turn:
+            return self._critic_gradient(*self.critic.trace(features, action), goal)
+        out, trace = self.actor.trace(features)
+        draw = Draw(out[0], torch.randn(len(features), self.actor.dim))
+        with torch.enable_grad():
+            u = draw.u.detach().requires_grad_()
+            chosen = self.judged(features, u)
+        shown, judged = self.critic.trace_each(features, action, chosen.detach())
+        info = self._critic_gradient(*shown, goal)
+        g = self._ascent(*judged, features.shape[-1])
+        g = g if chosen is u else torch.autograd.grad(chosen, u, g)[0]
+        return info | self._actor_gradient(draw, trace, g)
+
+    def _critic_gradient(self, q: Tensor, trace: list[Trace], goal: Tensor) -> dict[str, Tensor]:
+        """Of mean (Q_i(s, a) - goal)^2 over rows and critics."""
+        error = q - goal[:, None]
         self.critic.pull_back(trace, error * (2 / error.numel()), parameters=True)
         return {"critic/loss": error.square().mean(), "critic/q": q}
 
-    def actor_gradient(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _actor_gradient(self, draw: Draw, trace: list[Trace], g: Tensor) -> dict[str, Tensor]:
         """Of E[temperature * log pi - Q], each head with its own temperature, and of the temperatures' loss,
-        -log temperature * (log pi + target entropy): into actor.gradient and log_temperature.grad."""
-        features = batch["features"]
-        out, trace = self.actor.trace(features)
-        draw = Draw(out[0], torch.randn(len(features), self.actor.dim))
+        -log temperature * (log pi + target entropy): into actor.gradient and log_temperature.grad; `g` is -Q's by u."""
         temperature = self.log_temperature.exp()
-        g = draw.pull_back(self._ascent(features, draw.u), self.by_head @ temperature / len(features))
+        g = draw.pull_back(g, self.by_head @ temperature / len(g))
         self.actor.pull_back(trace, g[None], parameters=True)
         log_prob = draw.log_prob() @ self.by_head
         self.log_temperature.grad = -(log_prob.mean(0) + self.target_entropy)
         return {"actor/entropy": -log_prob.sum(-1), "actor/temperature": temperature}
 
-    def _ascent(self, features: Tensor, u: Tensor) -> Tensor:
-        """Gradient [n, m] of E[-Q(features, judged(features, u))] by u, Q the least or the mean of the ensemble."""
-        with torch.enable_grad():
-            u = u.detach().requires_grad_()
-            action = self.judged(features, u)
-        q, trace = self.critic.trace(features, action.detach())
-        rate, inputs = -1 / len(u), slice(features.shape[-1], None)
+    def _ascent(self, q: Tensor, trace: list[Trace], first: int) -> Tensor:
+        """Gradient [n, m] of E[-Q] by what the critics judge, their columns from `first` on; Q is the least or mean."""
+        rate, inputs = -1 / q.shape[1], slice(first, None)
         if self.config.actor_q == "mean":
-            g = self.critic.pull_back(trace, torch.full_like(q, rate / len(q)), inputs=inputs)
-        elif not self.critic.large:
+            return self.critic.pull_back(trace, torch.full_like(q, rate / len(q)), inputs=inputs)
+        if not self.critic.large:
             g = torch.zeros_like(q).scatter_(0, q.argmin(0, keepdim=True), rate)
-            g = self.critic.pull_back(trace, g, inputs=inputs)
-        else:  # the same, of each critic only for the rows where it is the least
-            least, g = q[..., 0].argmin(0), torch.empty_like(action)
-            for k in least.unique().tolist():
-                rows = (least == k).nonzero()[:, 0]
-                g[rows] = self.critic.pull_back(trace.of(k, rows), torch.full((1, len(rows), 1), rate), inputs=inputs)
-        return g if action is u else torch.autograd.grad(action, u, g)[0]
+            return self.critic.pull_back(trace, g, inputs=inputs)
+        least, parts, order = q[..., 0].argmin(0), [], []
+        for k in least.unique().tolist():  # the same, of each critic only for the rows where it is the least
+            rows = (least == k).nonzero()[:, 0]
+            whole = torch.cat([rows, rows[:1].expand(-len(rows) % ROWS)])
+            g = self.critic.pull_back([trace[k].of(whole)], torch.full((1, len(whole), 1), rate), inputs=inputs)
+            parts.append(g[: len(rows)])
+            order.append(rows)
+        return torch.cat(parts)[torch.cat(order).argsort()]

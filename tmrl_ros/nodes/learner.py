@@ -29,7 +29,8 @@ class Learner(Node):
         self.config = runtime.config_of(self, LearnerConfig)
         self.updates = topics.ACTOR_UPDATE.publisher(self)
         self._heard_ns = 0  # stamp of the newest observation: the time of the data, in simulation too
-        core = Core(self.config, BasePolicy.load(Path(self.config.base)), store.read_arrays(self.config.demos))
+        stores = (store.read_arrays(path) for path in (self.config.demos, self.config.corrections))
+        core = Core(self.config, BasePolicy.load(Path(self.config.base)), *stores)
         self.learning = Learning(core, self._publish, self.get_logger().info)
         self.learning.start()
         if self.config.catch_up:

@@ -38,7 +38,7 @@ class Learning:
 
         Raises TmrlError if the checkpoint or the log is damaged, or was written under other settings.
         """
-        due = (0, b"", {})
+        due = (0, self._parameters(), {})
         if self.folder:
             try:
                 due = self._resume()

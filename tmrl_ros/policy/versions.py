@@ -6,14 +6,15 @@ from tmrl_ros.config import Versions
 class ActorVersions:
     """Holds published versions until the decision that is due to use them.
 
-    The learner publishes every `period` decisions (empty parameters while it warms up). Decision n uses the newest
-    multiple of `period` that is at most n - lag: old enough that learning overlaps acting, never a matter of timing.
+    The learner publishes version 0 at its start and then every `period` decisions (empty parameters while it warms
+    up). Decision n uses the newest multiple of `period` that is at most n - lag: old enough that learning overlaps
+    acting, never a matter of timing.
     """
 
     def __init__(self, config: Versions):
         self.period, self.lag = config.period, config.lag
         self.pending: dict[int, bytes] = {}
-        self.newest = 0
+        self.newest = -1
 
     def offer(self, version: int, parameters: bytes) -> None:
         """A version arrived."""
@@ -21,7 +22,7 @@ class ActorVersions:
         self.newest = max(self.newest, version)
 
     def due(self, decision: int) -> int:
-        """The version that `decision` is to use; 0 is the prior."""
+        """The version that `decision` is to use; 0 is the prior, or what was learned before the session."""
         return max(0, (decision - self.lag) // self.period * self.period)
 
     def ready(self, decision: int) -> bool:

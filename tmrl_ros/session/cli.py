@@ -43,6 +43,9 @@ def demo(
     minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes of fine-tuning, resets included.")] = 60.0,
     bias_cm: BiasCm = 5.0,
     demos: Annotated[int, typer.Option(min=1, help="Demonstrations to collect.")] = 80,
+    corrections: Annotated[
+        int, typer.Option(min=0, help="Episodes that a person shows at deployment; their minutes count.")
+    ] = 0,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each evaluation.")] = 100,
     name: Annotated[str, typer.Option(help="Folder under runs/; empty: after task, method and seed.")] = "",
     in_process: Annotated[bool, typer.Option("--in-process", help="The same job without ROS or bags.")] = False,
@@ -57,6 +60,7 @@ def demo(
         minutes=minutes,
         bias_cm=bias_cm,
         demos=demos,
+        corrections=corrections,
         episodes=episodes,
         name=name,
         in_process=in_process,

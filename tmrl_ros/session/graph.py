@@ -79,6 +79,7 @@ class SessionOptions(Model):
     start_stream: int = Field(0, ge=0, description="independent stream of start states for the same seed")
     base: str = Field("", description="folder of the pre-trained base policy")
     demos: str = Field("", description="demonstration store, for methods that keep learning from it (rlpd)")
+    corrections: str = Field("", description="store of a person's episodes at deployment, to begin learning with")
     actor: str = Field("", description="folder of an actor checkpoint to act with; empty: the base alone")
     bias_cm: float = Field(0.0, ge=0, le=20, description="the knocked camera: error of every perceived position")
     real_time: bool = Field(False, description="pace the simulation by the wall clock")
@@ -230,6 +231,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
             "base": _absolute(options.base),
             "method": options.method,
             "demos": _absolute(options.demos),
+            "corrections": _absolute(options.corrections),
             "checkpoint": str(run / "checkpoints"),
         },
         "supervisor": {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tmrl_ros.config import Model
+from tmrl_ros.config import LearnerConfig, Model
 from tmrl_ros.data import store
 from tmrl_ros.data.assembler import Assembler
 from tmrl_ros.learner.core import Learner
@@ -40,6 +40,8 @@ class InProcessSession:
         self.watch = watch
         self.assembler = Assembler(supervisor.config.timing)
         self.versions = ActorVersions(learner.config.versions) if learner else None
+        if learner:
+            self._offer_actor()
         self.tick_count = 0
         self.observation, self.felt, self.wanted_width_m = None, None, 0.0  # of the last observation tick
 
@@ -52,7 +54,7 @@ class InProcessSession:
             SimRobot(sim.task, sim.timing, sim.shift, sim.seed),
             SupervisorCore(supervisor),
             policy and PolicyServer(policy, BasePolicy.load(Path(policy.base))),
-            learner and Learner(learner, BasePolicy.load(Path(learner.base)), store.read_arrays(learner.demos)),
+            learner and _learner(learner),
             teleop and ScriptedTeleop(teleop.task.name, teleop.seed),
             watch,
         )
@@ -108,7 +110,15 @@ class InProcessSession:
             self.learner.add(transition)
             self.watch(self.learner.learn())
             if self.learner.version % self.versions.period == 0:
-                self.versions.offer(self.learner.version, self.learner.actor_bytes() if self.learner.warm else b"")
+                self._offer_actor()
+
+    def _offer_actor(self) -> None:
+        self.versions.offer(self.learner.version, self.learner.actor_bytes() if self.learner.warm else b"")
+
+
+def _learner(config: LearnerConfig) -> Learner:
+    stores = (store.read_arrays(path) for path in (config.demos, config.corrections))
+    return Learner(config, BasePolicy.load(Path(config.base)), *stores)
 
 
 def as_published(window: CommandWindow) -> CommandWindow:

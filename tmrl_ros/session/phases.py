@@ -15,7 +15,7 @@ from tmrl_ros.data import store
 from tmrl_ros.data.assembler import demonstrations
 from tmrl_ros.errors import DataError
 from tmrl_ros.nodes.replay import metrics, records
-from tmrl_ros.parameters import write_parameters
+from tmrl_ros.parameters import merged, write_parameters
 from tmrl_ros.perception.state import STATE_NAMES
 from tmrl_ros.policy.dial import measure_dial
 from tmrl_ros.session import graph, pretrain, runlog, starter
@@ -24,6 +24,7 @@ from tmrl_ros.session.progress import SessionProgress
 from tmrl_ros.types import EpisodeEvent
 
 DEMO_STREAM, TRAIN_STREAM, FRESH_STREAM = 0, 1, 2  # start states of demonstrations, training and both evaluations
+CORRECTIONS = "corrections.zarr"  # a person's episodes at deployment, in the run's folder
 DIAL_STATES = 16  # observations at which the dial is measured
 ACTION_NAMES = ["tcp_displacement_x", "tcp_displacement_y", "tcp_displacement_z", "grip"]
 
@@ -38,6 +39,7 @@ class Job:
     minutes: float = 60.0
     bias_cm: float = 5.0
     demos: int = 80
+    corrections: int = 0  # episodes of a person's at deployment, with which fine-tuning begins
     episodes: int = 100
     params_file: str = ""
     in_process: bool = False
@@ -51,8 +53,8 @@ def collect(job: Job, run_dir: Path) -> None:
 
 
 def correct(job: Job, run_dir: Path) -> None:
-    """The same at deployment, into corrections.zarr: a person sees the scene, the policy what its camera tells it."""
-    _collect(job, run_dir, "correct", run_dir / "corrections.zarr", "deployed", TRAIN_STREAM)
+    """The same at deployment, into CORRECTIONS: a person sees the scene, the policy what its camera tells it."""
+    _collect(job, run_dir, "correct", run_dir / CORRECTIONS, "deployed", TRAIN_STREAM)
 
 
 def _collect(job: Job, run_dir: Path, phase: str, path: Path, calibration: str, start_stream: int) -> None:
@@ -95,11 +97,22 @@ def finetune(job: Job, run_dir: Path) -> None:
     shutil.rmtree(run_dir / "finetune", ignore_errors=True)
     (run_dir / runlog.METRICS).unlink(missing_ok=True)
     options = {"minutes": job.minutes, "start_stream": TRAIN_STREAM}
+    if job.corrections:
+        correct(replace(job, demos=job.corrections), run_dir)
+        options["corrections"] = str(run_dir / CORRECTIONS)
+        job = _after_corrections(job, run_dir)
     if (run_dir / "demos.zarr").exists():
         options["demos"] = str(run_dir / "demos.zarr")
     heard = run_session(job, run_dir, "finetune", "finetune", **options)
     runlog.append(run_dir / runlog.METRICS, [row for row in heard if isinstance(row, dict) and len(row) > 1])
     shutil.copyfile(run_dir / "finetune/parameters.yaml", run_dir / "config.yaml")
+
+
+def _after_corrections(job: Job, run_dir: Path) -> Job:
+    """Robot time and start states go on from those of the person's episodes."""
+    ended = [event for event in runlog.episode_events(run_dir, "correct") if event.kind == "ended"]
+    used = {"robot_time_s": ended[-1].robot_time_s, "next_episode": ended[-1].episode + 1}
+    return replace(job, overrides=merged(job.overrides, {"supervisor": {"resume": used}}))
 
 
 def evaluate_final(job: Job, run_dir: Path) -> None:
