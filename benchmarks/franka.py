@@ -66,6 +66,7 @@ class Variant:
     sac: dict[str, Any] = field(default_factory=dict)
     corrections: int = 0  # learn offline from so many episodes of a person's at deployment, instead of online
     base: str = ""  # csp or plain; empty: as the method says
+    shown: int = 0  # begin with so many episodes of a person's at deployment, whose minutes count
 
     @property
     def base_kind(self) -> str:
@@ -82,6 +83,8 @@ VARIANTS = {
     "rlpd": Variant("rlpd"),
     "residual": Variant("residual"),
     "rfs": Variant("rfs"),
+    **{f"{method}, 10 shown": Variant(method, shown=10) for method in ("tmrl", "rlpd")},
+    "csp, sigma 0.3, 10 shown": Variant(modulation={"heads": "z", "sigma_start": 0.3}, shown=10),
     "rfs, 50 corrections": Variant("rfs", {"residual_max": 1.0, "residual_chunk": True}, corrections=50),
     **{
         f"csp, sigma {sigma:g}": Variant(modulation={"heads": "z", "sigma_start": sigma})
@@ -133,7 +136,7 @@ def run(scene: Scene, variant_name: str, seed: int, folder: Path, size: Size) ->
     steering = {"modulation": variant.modulation}
     job = Job(
         task=scene.task, method=variant.method, seed=seed, minutes=scene.minutes, bias_cm=0.0, episodes=size.episodes,
-        in_process=True, overrides={"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}},
+        corrections=variant.shown, in_process=True, overrides={"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}},
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in (("demos.zarr", "demos.zarr"), ("base_policy", variant.base_kind)):
@@ -188,7 +191,9 @@ def record(scene: Scene, variant: Variant, seed: int, training: list, final: lis
 
 def settings(scene: Scene, variant: Variant) -> dict[str, Any]:
     """What a run depends on beside its seed and the code."""
-    return {"scene": asdict(scene), "variant": asdict(variant), "episodes": FULL.episodes, "demos": FULL.demos}
+    shown = {"shown": variant.shown} if variant.shown else {}  # runs from before there was such a thing stay valid
+    chosen = {name: value for name, value in asdict(variant).items() if name != "shown"} | shown
+    return {"scene": asdict(scene), "variant": chosen, "episodes": FULL.episodes, "demos": FULL.demos}
 
 
 # ---- many runs ------------------------------------------------------------------------------------------------------
