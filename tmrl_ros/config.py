@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from tmrl_ros.documents import shown
 from tmrl_ros.errors import ConfigError
 
 Vector3 = tuple[float, float, float]
@@ -49,6 +50,9 @@ class Shift(Model):
     """What differs between demonstration and deployment, so that a person can see what the base policy meets."""
 
     camera_bias_m: Vector3 = Field((0.0, 0.0, 0.0), description="added to every observed object position, base frame")
+    camera_moved_m: Vector3 = Field(
+        (0.0, 0.0, 0.0), description="by which the rendered camera stands elsewhere than its calibration says"
+    )
     start_region_offset_m: Vector3 = Field((0.0, 0.0, 0.0), description="moves the region objects start in")
     friction_scale: float = Field(1.0, gt=0.1, le=5)
     mass_scale: float = Field(1.0, gt=0.1, le=10)
@@ -66,9 +70,20 @@ class NodeConfig(Model):
     task: Task = Task()
 
 
+class SceneCamera(Model):
+    """The simulated camera: where it stands, base frame, and what it sees; the image's x is level."""
+
+    position_m: Vector3 = (1.35, 0.05, 0.72)
+    target_m: Vector3 = Field((0.518, 0.05, 0.165), description="at which it looks")
+    fovy_deg: float = Field(50.0, ge=5, le=120, description="angle of view from the image's top to its bottom")
+    width_px: int = Field(320, ge=16, le=1280, description="of colour and of depth")
+    height_px: int = Field(240, ge=16, le=960)
+
+
 class SimConfig(NodeConfig):
     shift: Shift = Shift()
     render: bool = Field(False, description="publish camera images (EGL)")
+    camera: SceneCamera = SceneCamera()
 
 
 class CloudConfig(Model):
@@ -174,6 +189,22 @@ class GamepadMap(SpacenavMap):
     discard_button: int = Field(6, ge=-1)
 
 
+class GelloMap(Model):
+    """How a GELLO, a small arm in a person's hand, becomes velocity: the arm follows how far its TCP was moved."""
+
+    scale: float = Field(1.0, gt=0, le=5, description="of the arm's way over the device's")
+    step_m: float = Field(0.025, gt=0, le=0.1, description="of a velocity share of 1 in an action row: limits.step_m")
+    lag_s: float = Field(0.3, ge=0.1, le=2, description="for which the arm may still follow a hand that rests")
+    rest_m: float = Field(0.003, gt=0, le=0.05, description="way that is still rest: a hand trembles")
+    jump_m: float = Field(0.1, gt=0, le=1, description="between two messages, beyond which an encoder has failed")
+    release_s: float = Field(1.0, gt=0, le=10, description="without buttons: rest after which it is let go")
+    close_below: float = Field(0.4, gt=0, lt=1, description="share of the trigger's width at which the hand closes")
+    open_above: float = Field(0.6, gt=0, lt=1, description="the same at which it opens again")
+    clutch_button: int = Field(-1, ge=-1, description="of gello/joy, such as a foot pedal; -1: moving it takes the arm")
+    keep_button: int = Field(1, ge=0, description="of gello/joy: ends the episode as good")
+    discard_button: int = Field(2, ge=0, description="of gello/joy: throws the episode away")
+
+
 class KeyboardMap(Model):
     """How keys become velocity: a terminal tells of presses and repeats only, never of a release."""
 
@@ -207,12 +238,13 @@ class CalibrationLimits(Model):
 
 
 class TeleopConfig(NodeConfig):
-    device: Literal["script", "joy", "keyboard", "spacenav", "gamepad"] = "script"
+    device: Literal["script", "joy", "keyboard", "spacenav", "gamepad", "gello"] = "script"
     terminal: str = Field("/dev/tty", description="keyboard: the terminal whose keys are read")
-    lost_s: float = Field(0.5, gt=0, le=5, description="spacenav, gamepad: silence after which the device is lost")
+    lost_s: float = Field(0.5, gt=0, le=5, description="all but the keyboard: silence after which the device is lost")
     keyboard: KeyboardMap = KeyboardMap()
     spacenav: SpacenavMap = SpacenavMap()
     gamepad: GamepadMap = GamepadMap()
+    gello: GelloMap = GelloMap()
 
 
 class SafetyLimits(Model):
@@ -241,6 +273,62 @@ class CrispConfig(NodeConfig):
     stream_hz: int = Field(200, ge=100, le=1000, description="its target filter lasts about 10 ms")
 
 
+class HandConfig(Model):
+    """Goals for a Franka hand."""
+
+    speed_m_s: float = Field(0.1, gt=0, le=0.1)
+    force_n: float = Field(20.0, gt=0, le=70, description="of a grasp")
+    band_m: float = Field(0.005, gt=0, le=0.02, description="a wanted width that differs by less is no change")
+    pause_s: float = Field(0.5, ge=0.5, le=5, description="between two goals, at least")
+    patience_s: float = Field(5.0, gt=0.5, le=60, description="after which a goal that did not end has failed")
+
+
+class RecoveryConfig(Model):
+    """Bounds of what a person may ask a Franka to recover from."""
+
+    step_s: float = Field(10.0, gt=0, le=60, description="that one step of a recovery may take")
+    per_episode: int = Field(2, ge=0, le=2)
+    per_hour: int = Field(5, ge=0, le=5)
+
+
+class FrankaConfig(NodeConfig):
+    hand: Literal["franka", "gripper_action", "crisp"] = Field(
+        "franka", description="who takes goals: franka_gripper's own actions, its GripperCommand, or CRISP's controller"
+    )
+    goals: HandConfig = HandConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
+    silence_s: float = Field(1.0, gt=0.05, le=10, description="of the robot's state, after which its mode is unknown")
+
+
+class RewardTraining(Model):
+    """From episodes that a person labelled to a classifier of frames; `tmrl reward train`."""
+
+    positives: int = Field(3, ge=1, le=100, description="last frames of a success that show it")
+    margin: int = Field(10, ge=0, le=1000, description="frames before those that count as neither")
+    success_at: float = Field(0.9, gt=0.5, lt=1, description="probability from which a frame shows success")
+    failure_at: float = Field(0.1, gt=0, le=0.5, description="up to which it shows none; between the two: unknown")
+    held_out: float = Field(0.25, gt=0, lt=1, description="share of the episodes that are judged, not trained on")
+    precision_min: float = Field(0.95, gt=0, le=1, description="on held-out episodes, or nothing is written")
+    recall_min: float = Field(0.5, gt=0, le=1, description="the same of the frames that show success")
+    steps: int = Field(600, ge=1)
+    batch: int = Field(64, ge=2)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    embedding: int = Field(32, ge=2, le=1024)
+    encoder_width: int = Field(32, ge=16, le=1024, multiple_of=4)
+    width: int = Field(64, ge=4, le=2048, description="of the hidden layer behind the encoders")
+    shift_px: int = Field(2, ge=0, le=32, description="images are shifted by up to so much in training")
+    brightness: float = Field(0.2, ge=0, lt=1, description="and darkened or lightened by up to this share")
+
+
+class RewardConfig(NodeConfig):
+    """The classifier as a source of `task_state`."""
+
+    classifier: str = Field("", description="folder that `tmrl reward train` wrote")
+    frames: int = Field(5, ge=1, le=100, description="that are looked back on")
+    needed: int = Field(4, ge=1, le=100, description="of those that have to show success")
+    training: RewardTraining = RewardTraining()
+
+
 class Resume(Model):
     """What a session that goes on had used and counted when it was stopped; see session/resume.py."""
 
@@ -265,6 +353,7 @@ class SupervisorConfig(NodeConfig):
     )
     autostart: bool = Field(False, description="start the session by itself, once the nodes it needs are there")
     needs: str = Field("", description="names of nodes to wait for before that, separated by spaces")
+    attended: bool = Field(False, description="the operator who has the session is there, and a silence of 2 s holds")
     resume: Resume = Resume()
 
 
@@ -286,8 +375,14 @@ class BaseConfig(Model):
         pattern=r"\S",
         description="what smoothing corrupts: all, or inputs, beginnings of state names, state[4:7], by spaces",
     )
+    cloud_from: str = Field(
+        "",
+        max_length=64,
+        description="a position in the state, such as tcp_position, that clouds are seen from; empty: as they are",
+    )
     embedding: int = Field(32, ge=2, le=1024, description="size of what an encoder makes of a cloud or an image")
     encoder_width: int = Field(64, ge=16, le=1024, multiple_of=4)
+    encoder_sees_state: bool = Field(False, description="so that an embedding can hold places as seen from the hand")
 
 
 class ActorConfig(Model):
@@ -327,6 +422,7 @@ class SacConfig(Model):
     batch: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0, le=0.1)
     polyak: float = Field(0.01, gt=0, le=1)
+    target_period: int = Field(1, ge=1, description="updates after which targets follow, then for all of them")
     actor_average: float = Field(0.005, gt=0, le=1, description="rate at which the acting average follows the actor")
     updates_per_decision: int = Field(15, ge=1, le=1000)
     actor_period: int = Field(2, ge=1, description="critic updates an actor update")
@@ -452,8 +548,16 @@ class RecorderConfig(NodeConfig):
             "joy",
             "joint_trajectory_controller/joint_trajectory",
         ),
-        description="names from nodes/topics.py; a session can be rebuilt from the first seven",
+        description="names from nodes/topics.py, a camera's, others as NAME:=package/msg/Type, or all: every one of "
+        "nodes/topics.py; a session can be rebuilt from the first seven",
     )
+    segment_s: float = Field(300.0, ge=0, description="of the messages' time in a file, then the next; 0: one file")
+    compression: Literal["zstd", "lz4", "none"] = Field("zstd", description="of chunks, without loss")
+    sync_s: float = Field(1.0, gt=0, le=60, description="wall time between syncs: what a power cut can cost")
+    limit_gb: float = Field(0.0, ge=0, description="size at which the bag is closed and recording ends; 0: none")
+    free_gb: float = Field(1.0, ge=0, description="room on the disk at which the same happens")
+    parameters: str = Field("", description="file to put into the bag; empty: none")
+    calibration: str = Field("", description="the same of the cameras' calibration")
 
 
 class PlayerConfig(NodeConfig):
@@ -481,7 +585,7 @@ def _sentence(model, entry) -> str:
     *path, last = entry["loc"] or ("",)
     name = ".".join(str(part) for part in entry["loc"])
     if entry["type"] != "extra_forbidden":
-        return f"{model.__name__}: {name} = {entry['input']!r}: {entry['msg']}"
+        return f"{model.__name__}: {shown(name)[1:-1]} = {shown(entry['input'])}: {entry['msg']}"
     parts = iter(path)
     for part in parts:
         model = model.model_fields[part].annotation
@@ -490,4 +594,4 @@ def _sentence(model, entry) -> str:
     known = sorted(model.model_fields)
     near = difflib.get_close_matches(str(last), known, 1)
     hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(known)}"
-    return f"{name} is not a parameter of {model.__name__}; {hint}"
+    return f"{shown(name)[1:-1]} is not a parameter of {model.__name__}; {hint}"
