@@ -5,7 +5,7 @@ from glob import glob
 from setuptools import find_packages, setup
 
 PACKAGE = "tmrl_ros"
-NODES = ("sim", "perception", "policy", "supervisor", "learner", "recorder", "teleop")
+NODES = ("sim", "perception", "policy", "supervisor", "learner", "recorder", "teleop", "franka", "reward")
 DRIVERS = ("realsense", "crisp", "player")  # started beside a session, or by `tmrl up replay`
 
 setup(

@@ -13,7 +13,6 @@ hold within 10 ms, silence within 150 ms.
 """
 
 import argparse
-import copy
 import json
 import multiprocessing
 import os
@@ -23,27 +22,26 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from array import array
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from std_msgs.msg import Bool
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
-from rig import Rig, Running, drops, passes  # noqa: E402
+import cell  # noqa: E402
+import incidents as happens  # noqa: E402
+import spoilt  # noqa: E402
+from rig import Rig, Running, passes  # noqa: E402
+from spoilt import ARM, kill, silence, spoil, spoil_all  # noqa: E402
 
-from tmrl_ros import fr3  # noqa: E402
 from tmrl_ros.nodes import topics  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 STAND_S, WAIT_S = 1.0, 5.0
-SPEED_SLACK = 1.3  # of the simulated arm's measured over its commanded speed: it is a spring
-CHUNK, ARM = topics.ACTION_CHUNK.name, topics.JOINT_STATES.name
 
 
 @dataclass(frozen=True)
@@ -54,215 +52,86 @@ class Fault:
     says: str
     inject: Callable[[Rig, int], None]  # (rig, injection)
     reason: str  # of the hold, or of the refusal in the supervisor's log; a pattern
-    kind: (
-        str  # bad: a message; counted: the fifth of a kind; silence; refused: nothing has to hold; stands: nobody holds
-    )
+    # bad: a message; counted: the fifth of a kind; silence; told: by who saw it; refused: nothing has to hold;
+    # stands: nobody holds; goes_on: the injection itself says what came of it, in rig.judged
+    kind: str
     limit_ms: float
     from_s: float = 0.0  # after the onset: from when it can be told
     heal: Callable[[Rig], None] = lambda rig: None
-
-
-# ---- what can be done to a session ----
-
-
-def spoil(change: Callable[[object, int], None], topic: str = CHUNK, also_good: bool = False):
-    """The next message is changed; `also_good`: the right one comes right after it."""
-
-    def inject(rig: Rig, injection: int) -> None:
-        def rule(message):
-            rig.rules[topic] = passes
-            rig.onset()
-            bad = copy.deepcopy(message)
-            change(bad, injection)
-            return [(0.0, bad), *([(0.0, message)] if also_good else [])]
-
-        rig.rules[topic] = rule
-
-    return inject
-
-
-def spoil_all(change: Callable[[object, int], None], topic: str):
-    """Every message from the next on is changed."""
-
-    def inject(rig: Rig, injection: int) -> None:
-        def rule(message):
-            rig.onset()
-            change(message, injection)
-            return [(0.0, message)]
-
-        rig.rules[topic] = rule
-
-    return inject
-
-
-def silence(*names: str):
-    def inject(rig: Rig, injection: int) -> None:
-        rig.onset()
-        rig.rules.update(dict.fromkeys(names or rig.rules, drops))
-
-    return inject
-
-
-def delayed(seconds: float):
-    def inject(rig: Rig, injection: int) -> None:
-        def rule(message):
-            rig.rules[CHUNK] = passes
-            rig.onset()
-            return [(seconds, message)]
-
-        rig.rules[CHUNK] = rule
-
-    return inject
-
-
-def again(rig: Rig, injection: int) -> None:
-    def rule(message):
-        rig.rules[CHUNK] = passes
-        rig.onset()
-        return [(0.0, message), (0.0, message)]
-
-    rig.rules[CHUNK] = rule
-
-
-def out_of_order(rig: Rig, injection: int) -> None:
-    """The chunk of this decision comes once more before that of the next."""
-
-    def first(message):
-        def second(following):
-            rig.rules[CHUNK] = passes
-            rig.onset()
-            return [(0.0, message), (0.0, following)]
-
-        rig.rules[CHUNK] = second
-        return [(0.0, message)]
-
-    rig.rules[CHUNK] = first
-
-
-def kill(number: int, name: str):
-    def inject(rig: Rig, injection: int) -> None:
-        rig.onset()
-        rig.signal(name, number)
-
-    return inject
-
-
-def revive(name: str):
-    def heal(rig: Rig) -> None:
-        rig.start(name, **rig.parameters[name])
-        publishers = topics.POLICY_HEARTBEAT.name if name == "policy" else topics.TRAJECTORY.name
-        rig.until(lambda: rig.count_publishers(f"raw/{publishers}" if name == "policy" else publishers))
-        rig.spin(1.0)
-
-    return heal
-
-
-def second_publisher(rig: Rig, injection: int) -> None:
-    rig.rogue = topics.TRAJECTORY.publisher(rig)
-    rig.onset()
-
-
-def freeze_hand(rig: Rig, injection: int) -> None:
-    """The policy opens the closed hand, whose measured width stays what it was, with fresh stamps."""
-    frozen = []
-
-    def measured(message):
-        frozen.append(message.position)
-        message.position = frozen[0]
-        return [(0.0, message)]
-
-    def opening(message):
-        rig.onset()
-        message.actions[3::4] = array("f", [-1.0] * (len(message.actions) // 4))
-        return [(0.0, message)]
-
-    rig.rules |= {topics.GRIPPER_STATES.name: measured, CHUNK: opening}
-
-
-def press(rig: Rig, injection: int) -> None:
-    rig.button = topics.E_STOP.publisher(rig)
-    rig.until(rig.button.get_subscription_count)
-    rig.spin(0.3)  # discovery goes both ways
-    rig.onset()
-    rig.button.publish(Bool(data=True))
-
-
-def release(rig: Rig) -> None:
-    rig.button.publish(Bool(data=False))
-    rig.spin(0.1)
-    rig.destroy_publisher(rig.button)
-
-
-def shift_stamp(seconds: float):
-    def change(message, injection: int) -> None:
-        stamp = message.header.stamp
-        ns = max(0, stamp.sec * 10**9 + stamp.nanosec + round(seconds * 1e9))
-        stamp.sec, stamp.nanosec = divmod(ns, 10**9)
-
-    return change
-
-
-def _actions(change: Callable[[np.ndarray, int], np.ndarray]):
-    def on(message, injection: int) -> None:
-        rows = change(np.array(message.actions, np.float32), injection)
-        message.actions = rows.tolist()
-
-    return on
-
-
-def _not_finite(rows, injection):
-    rows[np.random.default_rng(injection).integers(len(rows))] = (np.nan, np.inf, -np.inf)[injection % 3]
-    return rows
-
-
-def _jump(message, injection):
-    shift_stamp((10, -10)[injection % 2])(message, injection)
-
-
-def _next_episode(message, injection):
-    message.episode += 1 + injection
-
-
-def _push(message, injection):
-    force = message.wrench.force
-    force.x, force.y, force.z = (60.0 * np.roll([1.0, 0.0, 0.0], injection)).tolist()
+    stays: bool = False  # held for another second, though what was wrong is over, and a resume is refused
+    where: str = "session"  # or "cameras", or "wide": without the task's box
 
 
 SILENT_POLICY = "policy is silent|action_chunk is silent|newest observation is"
 FAULTS = [
-    Fault(1, "policy killed", kill(signal.SIGKILL, "policy"), SILENT_POLICY, "silence", 150, heal=revive("policy")),
+    Fault(
+        1, "policy killed", kill(signal.SIGKILL, "policy"), SILENT_POLICY, "silence", 150, heal=spoilt.revive("policy")
+    ),
     Fault(
         2, "policy hangs", kill(signal.SIGSTOP, "policy"), SILENT_POLICY, "silence", 150,
         heal=lambda rig: rig.signal("policy", signal.SIGCONT),
     ),
     Fault(
-        3, "supervisor killed", kill(signal.SIGKILL, "supervisor"), "", "stands", 150, heal=revive("supervisor")
+        3, "supervisor killed", kill(signal.SIGKILL, "supervisor"), "", "stands", 150, heal=spoilt.revive("supervisor")
     ),
     Fault(6, "objects' source killed", silence(topics.OBJECTS.name), "newest observation is", "silence", 250),
     Fault(
-        8, "stale object stamps", spoil_all(shift_stamp(-1), topics.OBJECTS.name), "newest observation", "silence", 250
+        8, "stale object stamps", spoil_all(spoilt.shift_stamp(-1), topics.OBJECTS.name), "newest observation",
+        "silence", 250,
     ),
     Fault(11, "joint states silent", silence(ARM), "joint_states is silent", "silence", 150),
     Fault(13, "network lost", silence(), "is silent", "silence", 150),
-    Fault(14, "chunk 300 ms late", delayed(0.3), "action_chunk is silent", "silence", 170),
-    Fault(15, "duplicate chunk", again, "none is awaited|already answered", "refused", 10),
-    Fault(16, "chunks out of order", out_of_order, "already answered or is old", "refused", 10),
-    Fault(17, "clock jumps 10 s", spoil_all(_jump, ARM), "jumped", "bad", 150),
-    Fault(18, "chunk 200 ms in the future", spoil(shift_stamp(0.2), also_good=True), "in the future", "refused", 10),
-    Fault(19, "NaN or infinite action", spoil(_actions(_not_finite)), "holds (nan|-?inf)", "bad", 10),
-    Fault(20, "huge actions", spoil(_actions(lambda r, k: r * 0 + 1e6)), "in a row beyond", "counted", 100, 0.4),
-    Fault(21, "chunk one row short", spoil(_actions(lambda r, k: r[:-4])), "shape|rows", "bad", 10),
-    Fault(22, "chunk of an old observation", spoil(shift_stamp(-0.5), also_good=True), "s old", "refused", 10),
-    Fault(23, "chunk of another episode", spoil(_next_episode, also_good=True), "of episode", "refused", 10),
-    Fault(27, "force of 60 N", spoil_all(_push, topics.WRENCH.name), "external force", "bad", 20),
-    Fault(28, "hand stuck", freeze_hand, "the hand is stuck", "counted", 4000),
-    Fault(31, "emergency stop", press, "emergency stop is pressed", "bad", 50, heal=release),
+    Fault(14, "chunk 300 ms late", spoilt.delayed(0.3), "action_chunk is silent", "silence", 170),
+    Fault(15, "duplicate chunk", spoilt.again, "none is awaited|already answered", "refused", 10),
+    Fault(16, "chunks out of order", spoilt.out_of_order, "already answered or is old", "refused", 10),
+    Fault(17, "clock jumps 10 s", spoil_all(spoilt.jump, ARM), "jumped", "bad", 150),
     Fault(
-        40, "second publisher of commands", second_publisher, "another node publishes", "silence", 150,
+        18, "chunk 200 ms in the future", spoil(spoilt.shift_stamp(0.2), also_good=True), "in the future", "refused", 10
+    ),
+    Fault(19, "NaN or infinite action", spoil(spoilt.actions(spoilt.not_finite)), "holds (nan|-?inf)", "bad", 10),
+    Fault(20, "huge actions", spoil(spoilt.actions(lambda r, k: r * 0 + 1e6)), "in a row beyond", "counted", 100, 0.4),
+    Fault(21, "chunk one row short", spoil(spoilt.actions(lambda r, k: r[:-4])), "shape|rows", "bad", 10),
+    Fault(22, "chunk of an old observation", spoil(spoilt.shift_stamp(-0.5), also_good=True), "s old", "refused", 10),
+    Fault(23, "chunk of another episode", spoil(spoilt.next_episode, also_good=True), "of episode", "refused", 10),
+    Fault(27, "force of 60 N", spoil_all(spoilt.push, topics.WRENCH.name), "external force", "bad", 20),
+    Fault(28, "hand stuck", happens.freeze_hand, "the hand is stuck", "counted", 4000),
+    Fault(31, "emergency stop", happens.press, "emergency stop is pressed", "bad", 50, heal=happens.release),
+    Fault(
+        40, "second publisher of commands", happens.second_publisher, "another node publishes", "silence", 150,
         heal=lambda rig: rig.destroy_publisher(rig.rogue),
     ),
+    Fault(26, "TCP measured outside the box", happens.breach, "measured outside the workspace", "bad", 10),
+    Fault(
+        29, "Franka reflex", happens.reflex("cartesian_reflex"), r"in a reflex \(cartesian reflex\)", "told", 100,
+        heal=happens.recover, stays=True,
+    ),
+    Fault(
+        30, "control link gone for 20 ms", happens.reflex("communication_constraints_violation", gap=True),
+        "communication constraints violation", "told", 50, heal=happens.recover, stays=True,
+    ),
+    Fault(32, "two operators", happens.two_operators, "", "goes_on", 100),
+    Fault(33, "teleop device lost", happens.device_lost, "teleoperation device is silent", "silence", 150),
+    Fault(34, "operator lost", happens.operator_lost, "operator 'rig' is silent", "told", 2000),
+    Fault(7, "frozen image", happens.frozen, "one and the same", "told", 300, where="cameras"),
+    Fault(
+        9, "empty depth", spoil_all(happens.nothing_seen, cell.DEPTH.name), "pixels see something|images are",
+        "told", 200, where="cameras",
+    ),
+    Fault(10, "30 % of frames dropped", happens.drop_some, "", "goes_on", 200, where="cameras"),
+    Fault(
+        12, "calibration changed", spoil_all(happens.other_lens, cell.INFO.name), "calibration .* is not", "told", 200,
+        where="cameras",
+    ),
+    Fault(
+        24, "driven at a joint's end", happens.to_a_joints_end, "", "goes_on", 0, heal=happens.home, where="wide"
+    ),
+    Fault(
+        25, "driven at a singularity", happens.to_a_singularity, "", "goes_on", 0, heal=happens.home, where="wide"
+    ),
 ]  # fmt: skip
-NOT_INJECTED = "4 5 7 9 10 12 24-26 29 30 32-34"
+WIDE = {"workspace_min_m": [0.0, -0.8, -0.2], "workspace_max_m": [1.0, 0.8, 1.0]}
+RIGS = {"session": {"robot": True}, "cameras": {"camera": True}, "wide": {"limits": WIDE}}
+NOT_INJECTED = "4 5"
 UNSAFE = [  # 46: a key of the supervisor and a value that must not start
     *[("limits.tcp_speed_m_s", value) for value in (0.0, -1.0, 1.5, 100.0)],
     *[("limits.tcp_acceleration_m_s2", value) for value in (0.0, 10.0)],
@@ -287,26 +156,43 @@ def injected(rig: Rig, fault: Fault, injection: int) -> dict:
     if fault.kind == "refused":
         rig.spin(1.0)
         said = [at_s for at_s, text in rig.logs if re.search(fault.reason, text)]
-        outcome = {"safe": rig.acting and _slow(rig), "right": bool(said), "ms": None}
+        outcome = {"safe": rig.acting and rig.slow, "right": bool(said), "ms": None}
         return _back(rig, fault, outcome)
+    if fault.kind == "goes_on":
+        return _back(rig, fault, rig.judged)
     if fault.kind == "stands":
-        rig.until(lambda: _stands(rig), WAIT_S, strict=False)
-        stood = _stands(rig)
+        rig.until(lambda: rig.stands, WAIT_S, strict=False)
+        stood = rig.stands
         ms = 1e3 * (rig.stood_s - rig.onset_s) if stood else None
-        return _back(rig, fault, {"safe": stood and _slow(rig), "right": stood, "ms": ms})
+        return _back(rig, fault, {"safe": stood and rig.slow, "right": stood, "ms": ms})
     came = rig.until(lambda: rig.held_s is not None, WAIT_S, strict=False)
     reason = rig.status.reason
     rig.rules = dict.fromkeys(rig.rules, passes)  # the arm has to be seen again to be seen standing
-    stands = rig.until(lambda: _stands(rig), STAND_S, strict=False)
+    stands = rig.until(lambda: rig.stands, STAND_S, strict=False)
     ms = 1e3 * (rig.held_s - rig.onset_s - fault.from_s) if came else None
+    if fault.stays:
+        rig.spin(1.0)
+        stands = stands and rig.held and bool(rig.operate("resume"))
     outcome = {
-        "safe": came and stands and _slow(rig),
+        "safe": came and stands and rig.slow,
         "right": bool(came and re.search(fault.reason, reason)),
         "ms": ms,
     }
     if not (outcome["safe"] and outcome["right"]):
         print(f"  {fault.number}: {reason!r}, {outcome}, {rig.fastest.round(2).tolist()}", file=sys.stderr)
     return _back(rig, fault, outcome)
+
+
+def injected_all(rig_options: dict, some: list[Fault], count: int) -> dict[int, list[dict]]:
+    """Outcomes by number, all in one session."""
+    outcomes = {}
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        rig = stack.enter_context(Running(Path(folder), **rig_options))
+        for fault in some:
+            outcomes[fault.number] = [injected(rig, fault, k) for k in range(count)]
+            print(row(fault, outcomes[fault.number]), file=sys.stderr, flush=True)
+    return outcomes
 
 
 def _begun(rig: Rig) -> bool:
@@ -316,21 +202,13 @@ def _begun(rig: Rig) -> bool:
     return rig.onset_s is not None
 
 
-def _stands(rig: Rig) -> bool:
-    return rig.stood_s is not None and time.monotonic() - rig.stood_s > 0.05
-
-
-def _slow(rig: Rig) -> bool:
-    return bool((rig.fastest <= SPEED_SLACK * fr3.RECTANGULAR_DQ_MAX).all())
-
-
 def _back(rig: Rig, fault: Fault, outcome: dict) -> dict:
     rig.rules = dict.fromkeys(rig.rules, passes)
     fault.heal(rig)
     if fault.kind == "stands":
         rig.status = None
         rig.resume()
-    elif fault.kind != "refused" or rig.held:
+    elif fault.kind not in ("refused", "goes_on") or rig.held:
         rig.resume()
     return outcome
 
@@ -360,14 +238,14 @@ def main() -> None:
     options = parser.parse_args()
     count = 1 if options.quick else options.injections
     chosen = [fault for fault in FAULTS if not options.only or fault.number in options.only]
+    chosen.sort(key=lambda fault: fault.number)
     outcomes: dict[int, list[dict]] = {}
     burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(os.cpu_count() * options.loaded)]
     for burner in burners:
         burner.start()
-    with tempfile.TemporaryDirectory() as folder, Running(Path(folder)) as rig:
-        for fault in chosen:
-            outcomes[fault.number] = [injected(rig, fault, k) for k in range(count)]
-            print(row(fault, outcomes[fault.number]), file=sys.stderr, flush=True)
+    for where, options_of_rig in RIGS.items():
+        if here := [fault for fault in chosen if fault.where == where]:
+            outcomes |= injected_all(options_of_rig, here, count)
     if not options.only or 46 in options.only:
         outcomes[46] = unsafe_configurations()
     for burner in burners:

@@ -79,6 +79,7 @@ VARIANTS = {
     "tmrl": Variant(),
     "tmrl, coherent": Variant(modulation={"coherence": 0.5}),  # exploration that keeps to one answer within an episode
     "tmrl, no candidates": Variant(modulation={"candidates": 1}),  # the mean acts greedily, unranked
+    "tmrl, batches alike": Variant(sac={"success_share": 0.0}),  # batches are drawn without regard to success
     "dsrl": Variant("dsrl"),
     "rlpd": Variant("rlpd"),
     "residual": Variant("residual"),
@@ -92,6 +93,10 @@ VARIANTS = {
     },
 }
 SEEDS = [100, 101, 102, 103, 104]
+NOTE = (
+    "Revisions from 586ed27 on command a smoother curve than 46a0741, ba53dfd, 45b6513 and a098c8f do: compare with "
+    "care across that."
+)
 
 
 class Size(NamedTuple):
@@ -136,7 +141,8 @@ def run(scene: Scene, variant_name: str, seed: int, folder: Path, size: Size) ->
     steering = {"modulation": variant.modulation}
     job = Job(
         task=scene.task, method=variant.method, seed=seed, minutes=scene.minutes, bias_cm=0.0, episodes=size.episodes,
-        corrections=variant.shown, in_process=True, overrides={"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}},
+        corrections=variant.shown, in_process=True,
+        overrides={"sim": scene.sim, "policy": steering, "learner": steering | {"sac": variant.sac}},
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in (("demos.zarr", "demos.zarr"), ("base_policy", variant.base_kind)):
@@ -278,12 +284,19 @@ def report(done: dict, scenes: dict[str, Scene], results: Path | None) -> dict:
         }
         plot_success_grid(curves, results.with_suffix(".png"), len(PICTURES))
         machine = json.loads(results.read_text())["machine"]
-        revisions = sorted(
-            {run["revision"] for groups in done.values() for runs in groups.values() for run in runs.values()}
-        )
-        text.append(f"Machine: {machine}. Code at {', '.join(revisions)}.")
+        text += [f"Machine: {machine}. {NOTE} Code at:\n", *revisions(done)]
         results.with_suffix(".md").write_text("\n".join(text) + "\n")
     return outcome
+
+
+def revisions(done: dict) -> list[str]:
+    """Which variants of a scene ran at which revision of the code."""
+    at: dict[tuple[str, str], dict[str, None]] = {}
+    for name, groups in done.items():
+        for variant, runs in groups.items():
+            for run in runs.values():
+                at.setdefault((name, run["revision"].removesuffix("-dirty")[:7]), {})[variant] = None
+    return [f"- {name}, {revision}: {'; '.join(variants)}" for (name, revision), variants in at.items()]
 
 
 def against_tmrl(groups: dict[str, dict[str, dict]], minutes: float) -> str:

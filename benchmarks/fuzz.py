@@ -50,7 +50,7 @@ def configuration(profile: str) -> SupervisorConfig:
         "episodes": 10**9, "reset_failures": 10**9, "auto_resume_s": 0.2, "task": {"reset_s": 0.5, "episode_s": 12.0},
     }  # fmt: skip
     if profile == "robot":
-        file = read_parameters(ROOT / "config" / "real.yaml", ("teleop", "supervisor"))
+        file = read_parameters(ROOT / "config" / "real.yaml", ("teleop", "supervisor", "franka", "reward"))
         values = merged(file["supervisor"], values)
     return validate(SupervisorConfig, values)
 

@@ -2,6 +2,7 @@
 
 import functools
 import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +12,14 @@ import pytest
 import yaml
 from geometry_msgs.msg import PoseStamped
 from mcap.reader import make_reader
+from mcap.records import Chunk
+from mcap.stream_reader import StreamReader
+from mcap.writer import CompressionType, Writer
 from mcap_ros2.decoder import DecoderFactory
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 
-from tmrl_ros.data import bag, bag_writer, schema
+from tmrl_ros.data import bag, bag_segment, schema
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import DataError
 
@@ -184,7 +188,7 @@ def test_a_file_that_a_kill_cut_is_mended_before_its_bag_goes_on(folder, share):
     assert bag.is_complete(folder) and list(bag.read(folder)) == kept
     with file.open("rb") as stream:  # by its index now, as other tools read it
         assert sum(1 for _ in make_reader(stream).iter_messages()) == len(kept)
-    assert not bag_writer.mend(file)
+    assert not bag_segment.mend(file)
 
 
 def test_a_bag_that_is_damaged_or_not_ours_does_not_go_on(folder, tmp_path):
@@ -198,6 +202,59 @@ def test_a_bag_that_is_damaged_or_not_ours_does_not_go_on(folder, tmp_path):
     file.rename(folder / "other.mcap")
     with pytest.raises(DataError, match="is not of a bag that can go on"):
         BagWriter(folder, resume=True)
+
+
+def test_a_long_bag_gets_a_file_every_so_often_and_each_opens_alone(tmp_path):
+    attached = {"parameters.yaml": b"/**: {}", "calibration.json": b"{}"}
+    with BagWriter(tmp_path / "long", "kilted", segment_s=10.0, attachments=attached) as writer:
+        writer.add_topic("/pose", POSE, schema.definition(POSE))
+        for tick in range(25):
+            writer.write("/pose", tick * 10**9, pose(tick))
+            if tick % 4 == 0:
+                writer.flush()
+                writer.sync()
+    files = bag.files(tmp_path / "long")
+    assert [len(list(bag.read(file))) for file in files] == [10, 10, 5]
+    assert [message.data for message in bag.read(tmp_path / "long")] == [pose(tick) for tick in range(25)]
+    assert all(bag.attachments(file) == attached for file in files)
+    information = yaml.safe_load((tmp_path / "long/metadata.yaml").read_text())["rosbag2_bagfile_information"]
+    assert [file["message_count"] for file in information["files"]] == [10, 10, 5]
+    assert information["message_count"] == 25 and information["duration"] == {"nanoseconds": 24 * 10**9}
+
+
+def test_what_is_put_into_a_bag_survives_a_kill_and_is_checked(tmp_path):
+    attached = {"parameters.yaml": b"seed: 17"}
+    with BagWriter(tmp_path / "bag", attachments=attached) as writer:
+        writer.add_topic("/pose", POSE, schema.definition(POSE))
+        writer.write("/pose", 1, pose(1))
+    file = tmp_path / "bag/bag_0.mcap"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert bag_segment.mend(file) and bag.attachments(file) == attached
+    file.write_bytes(whole.replace(b"seed: 17", b"seed: 18"))
+    with pytest.raises(DataError, match=r"parameters\.yaml in bag .* is damaged"):
+        bag.attachments(file)
+    with pytest.raises(DataError, match="damaged"):
+        list(bag.read(file))
+
+
+@pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.LZ4, CompressionType.NONE])
+@pytest.mark.parametrize("size", [16, 2**40])
+def test_a_chunk_that_says_another_size_than_it_has_is_refused(tmp_path, compression, size):
+    """A bomb is little on the disk and gigabytes in memory."""
+    file = tmp_path / "bomb.mcap"
+    with file.open("wb") as stream:
+        writer = Writer(stream, compression=compression)
+        writer.start()
+        channel = writer.register_channel("/a", "cdr", writer.register_schema("a", "ros2msg", b""))
+        writer.add_message(channel, 0, bytes(2**20), 0)
+        writer.finish()
+    with file.open("rb") as stream:
+        chunk = next(r for r in StreamReader(stream, emit_chunks=True).records if isinstance(r, Chunk))
+    said = struct.pack("<Q", chunk.uncompressed_size)
+    file.write_bytes(file.read_bytes().replace(said, struct.pack("<Q", size), 1))
+    with pytest.raises(DataError, match="damaged"):
+        list(bag.read(file))
 
 
 def sqlite_bag(folder: Path, kind="cdr", tables=True) -> Path:

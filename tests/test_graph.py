@@ -18,7 +18,20 @@ def test_each_session_has_the_nodes_it_needs():
     assert set(by_name("collect")) == {"sim", "perception", "recorder", "teleop", "supervisor"}
     assert set(by_name("evaluate")) == {"sim", "perception", "recorder", "policy", "supervisor"}
     assert set(by_name("finetune")) == {"sim", "perception", "recorder", "policy", "learner", "supervisor"}
-    assert "sim" not in by_name("finetune", sim=False)
+    robot = set(by_name("finetune", sim=False))
+    assert robot == {"franka", "perception", "recorder", "policy", "learner", "supervisor"}
+    assert set(by_name("finetune", sim=False, reward="/r")) - robot == {"reward"}
+
+
+def test_a_simulation_needs_no_classifier_of_success():
+    with pytest.raises(ConfigError, match="reward is for a robot"):
+        by_name("evaluate", reward="/r")
+
+
+def test_a_classifier_that_is_not_there_is_refused_before_the_start(tmp_path):
+    specs = build("collect", SessionOptions(sim=False, reward=str(tmp_path / "none"), run_dir=str(tmp_path / "run")))
+    with pytest.raises(DataError, match=r"reward .*none does not exist; give a folder that `tmrl reward train`"):
+        graph.check_folders(specs)
 
 
 def test_only_the_learner_may_restart():

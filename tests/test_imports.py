@@ -6,16 +6,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tmrl_ros"
-BASE = {"types", "errors", "config", "fr3", "kinematics", "parameters", ""}
-DOMAIN = {"robot", "perception", "policy", "learner", "supervisor", "data", "teleop"}
+BASE = {"types", "errors", "config", "fr3", "kinematics", "parameters", "documents", ""}
+DOMAIN = {"robot", "perception", "policy", "learner", "supervisor", "data", "teleop", "reward"}
 ALLOWED = {
     **{name: BASE for name in BASE},
     **{name: BASE | {name} for name in DOMAIN},
     "learner": BASE | {"learner", "policy"},
+    "reward": BASE | {"reward", "policy"},  # the same encoders and files
     "nodes": BASE | DOMAIN | {"nodes"},
     "session": BASE | DOMAIN | {"nodes", "session"},
 }
-ONLY_IN = {"torch": {"policy", "learner"}, "mujoco": {"robot"}}
+ONLY_IN = {"torch": {"policy", "learner", "reward"}, "mujoco": {"robot"}}
 ROS = ("rclpy", "launch", "launch_ros", "builtin_interfaces", "std_srvs", "ament_index_python")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -77,7 +77,7 @@ def checked(run, logged) -> kills.Outcome:
 
 
 def transitions(run) -> list:
-    found = list(replay.transitions(run / "bag", 8))
+    found = list(replay.transitions(run / "bag", Timing()))
     assert len(found) == len(assemble(records(), Timing())[0]) == COUNT - 1
     return found
 

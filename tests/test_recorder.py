@@ -1,20 +1,27 @@
 """The recorder as a process of its own: what is published is in the bag after a clean end and after a kill."""
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import rclpy
 from rclpy.node import Node
-from rclpy.serialization import serialize_message
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Header
 
 from tmrl_ros.config import RecorderConfig
 from tmrl_ros.data import bag
-from tmrl_ros.nodes import likeness, recorder, replay, runtime, topics
+from tmrl_ros.nodes import convert, likeness, recordable, replay, runtime, topics
+from tmrl_ros.nodes.camera_topics import camera_topics, info_msg
 from tmrl_ros.nodes.convert import to_msg
+from tmrl_ros.perception.camera import Intrinsics
 from tmrl_ros.types import EpisodeEvent, Mode
 
 DOMAIN = 83
@@ -36,15 +43,20 @@ def start_recorder(*parameters: str) -> subprocess.Popen:
 
 
 @pytest.fixture
-def publisher(monkeypatch):
+def node(monkeypatch):
     monkeypatch.setattr(os, "environ", os.environ.copy())
     runtime.use_loopback(os.environ)
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=DOMAIN)
     node = Node("test_publisher", context=context)
-    yield topics.EPISODE_EVENT.publisher(node)
+    yield node
     node.destroy_node()
     rclpy.shutdown(context=context)
+
+
+@pytest.fixture
+def publisher(node):
+    return topics.EPISODE_EVENT.publisher(node)
 
 
 def wait_until(condition, timeout_s=20.0) -> None:
@@ -76,7 +88,57 @@ def test_a_recording_survives_a_clean_end_and_a_kill(publisher, tmp_path):
         assert (folder / "metadata.yaml").exists()
 
 
-STAMPED = {name: topic for name, topic in recorder.KNOWN.items() if likeness.is_stamped(topic.type)}
+def test_cameras_and_other_topics_are_recorded_under_their_names_with_what_belongs_to_them(node, tmp_path):
+    color, _, info = camera_topics("camera/front")
+    gello = topics.Topic("gello/joint_states", JointState)
+    best_effort = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)  # as drivers of cameras publish
+    publishers = [color._replace(qos=best_effort).publisher(node), *(t.publisher(node) for t in (info, gello))]
+    (tmp_path / "parameters.yaml").write_text("/**: {}\n")
+    names = f"['{color.name}', '{info.name}', '{gello.name}:=sensor_msgs/msg/JointState']"
+    folder = tmp_path / "bag"
+    process = start_recorder(f"bag:={folder}", f"topics:={names}", f"parameters:={tmp_path / 'parameters.yaml'}")
+    lens = Intrinsics(640, 480, (615.0, 615.0), (319.5, 239.5))
+    try:
+        wait_until(lambda: all(entry.get_subscription_count() for entry in publishers))
+        numbers = itertools.count(1)
+
+        def all_are_there():  # best effort, what is published before both ends know each other is lost
+            k = next(numbers)
+            publishers[0].publish(convert.image_msg(k * 10**9, "front", np.full((480, 640, 3), k, np.uint8)))
+            publishers[1].publish(info_msg(k * 10**9, "front", lens))
+            publishers[2].publish(JointState(header=Header(stamp=convert.to_time(k * 10**9)), position=[float(k)]))
+            time.sleep(0.1)
+            return len(bag.counts(folder)) == 3
+
+        wait_until(all_are_there)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+    read = list(bag.read(folder))
+    assert {m.topic: m.type_name for m in read} == {
+        "/camera/front/color/image_raw": "sensor_msgs/msg/Image",
+        "/camera/front/color/camera_info": "sensor_msgs/msg/CameraInfo",
+        "/gello/joint_states": "sensor_msgs/msg/JointState",
+    }
+    assert all(m.stamp_ns == likeness.stamp_ns(m.data) for m in read)
+    for message in read:
+        if message.type_name == "sensor_msgs/msg/Image":
+            assert set(deserialize_message(message.data, Image).data) == {message.stamp_ns // 10**9}
+    assert bag.attachments(folder) == {"parameters.yaml": b"/**: {}\n"}
+
+
+@pytest.mark.parametrize(
+    ("bound", "sentence"), [("limit_gb:=1.0e-7", "limit_gb allows 1e-07"), ("free_gb:=1.0e9", "free_gb keeps 1e+09")]
+)
+def test_a_recorder_that_may_write_no_more_ends_with_a_sentence_and_a_whole_bag(bound, sentence, publisher, tmp_path):
+    process = start_recorder(f"bag:={tmp_path / 'bag'}", bound)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2 and bag.is_complete(tmp_path / "bag")
+    assert sentence in errors and "closed whole" in errors and "Traceback" not in errors
+
+
+STAMPED = {name: topic for name, topic in recordable.KNOWN.items() if likeness.is_stamped(topic.type)}
 
 
 def test_what_a_session_records_has_stamps():
@@ -96,6 +158,9 @@ def test_every_topic_begins_with_the_stamp_it_is_stored_under(topic):
     ("parameter", "sentence"),
     [
         ("topics:=[observatoin]", "observatoin cannot be recorded; valid: /clock"),
+        ("topics:=[/color/image_raw]", "/color/image_raw cannot be recorded"),
+        ("topics:=['x:=no_msgs/msg/Nothing']", "x is to be a 'no_msgs/msg/Nothing', which is not installed"),
+        ("parameters:=/nowhere", "/nowhere cannot be put into the bag (No such file or directory)"),
         ("bag:=''", "bag is empty"),
         ("bga:=x", "did you mean bag?"),
     ],

@@ -1,6 +1,7 @@
 """ROS parameter files without ROS: read, pick one node's share, merge; the same YAML that `--params-file` takes."""
 
 import difflib
+import hashlib
 from array import array
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from tmrl_ros.documents import from_yaml, shown
 from tmrl_ros.errors import ConfigError
 
 EVERY_NODE = "/**"
+WRITTEN = b"# sha256 of what follows: "
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,26 +56,49 @@ def read_parameters(path: Path, nodes: Collection[str]) -> dict[str, dict[str, A
 
 def _sections(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        document = yaml.safe_load(Path(path).read_text())
+        data = Path(path).read_bytes()
+        document = from_yaml(data)
     except OSError as error:
         raise ConfigError(
             f"parameter file {path}: {error.strerror}; name one that exists, such as config/sim.yaml"
         ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"parameter file {path} is no YAML: {' '.join(str(error).split())}") from None
-    sections = {}
-    for name, section in (document or {}).items() if isinstance(document or {}, dict) else [("", None)]:
-        if not isinstance(section, dict) or set(section) != {"ros__parameters"}:
-            raise ConfigError(f"{path}: section {name!r} must hold ros__parameters and nothing else")
-        sections[name] = nested(section["ros__parameters"] or {})
-    return sections
+    except ValueError as error:
+        raise ConfigError(f"parameter file {path} is no YAML that can be read: {error}") from None
+    _check_written(path, data)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} holds no sections such as /**, which must hold ros__parameters; see config/sim.yaml")
+    return {str(name): _section(path, name, section) for name, section in document.items()}
+
+
+def _section(path: Path, name: Any, section: Any) -> dict[str, Any]:
+    if not isinstance(section, dict) or set(section) != {"ros__parameters"}:
+        raise ConfigError(f"{path}: section {shown(name)} must hold ros__parameters and nothing else")
+    values = section["ros__parameters"]
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"{path}: ros__parameters of {shown(name)} = {shown(values)}; give names and their values")
+    return nested(values or {})
+
+
+def _check_written(path: Path, data: bytes) -> None:
+    """A file that a session wrote says what it held then."""
+    line, _, rest = data.partition(b"\n")
+    if line.startswith(WRITTEN) and line != _written(rest):
+        raise ConfigError(
+            f"{path} is not what was written (its checksum differs): it is damaged, or was edited; restore a copy, or "
+            "remove its first line if the change is meant"
+        )
+
+
+def _written(rest: bytes) -> bytes:
+    return WRITTEN + hashlib.sha256(rest).hexdigest().encode()
 
 
 def write_parameters(path: Path, values: Mapping[str, Mapping[str, Any]]) -> None:
-    """A file with one section a node, as `--params-file` takes it."""
+    """A file with one section a node, as `--params-file` takes it; its first line is a checksum of the others."""
     document = {f"/**/{node}": {"ros__parameters": _plain(parameters)} for node, parameters in values.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    text = yaml.safe_dump(document, sort_keys=False).encode()
+    path.write_bytes(_written(text) + b"\n" + text)
 
 
 def _plain(value):

@@ -208,6 +208,6 @@ def test_import_takes_the_keys_that_the_options_name(tmrl, with_images, tmp_path
 
 def test_import_of_what_is_no_data_set_and_of_a_camera_twice_is_refused(tmrl, folder, tmp_path):
     status, _, err = tmrl("import", folder, tmp_path / "a.zarr")
-    assert status == 2 and "no data set that can be imported" in err
+    assert status == 2 and "nothing that can be imported" in err
     status, _, err = tmrl("import", folder, tmp_path / "a.zarr", "--image", "a.front", "--image", "b.front")
     assert status == 2 and "KEY=CAMERA" in err

@@ -25,7 +25,7 @@ transitions = st.builds(
     observation=observations, next_observation=observations, modulation=modulations,
     actions=hnp.arrays(np.float32, (2, 3), elements=st.floats(-1, 1, width=32)), executed=st.integers(0, 2),
     reward=st.floats(-10, 10), terminated=flags, truncated=flags, success=flags, episode=counts, decision=counts,
-    actor_version=counts, greedy=flags, demo=flags, row_states=hnp.arrays(np.float32, (0, 3)),
+    actor_version=counts, greedy=flags, demo=flags,
     robot_time_s=st.floats(0, 1e6),
 )  # fmt: skip
 

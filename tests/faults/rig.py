@@ -15,14 +15,18 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import cell
 import numpy as np
 import rclpy
 from rcl_interfaces.msg import Log
 from rclpy.node import Node
-from std_srvs.srv import Trigger
+from std_msgs.msg import String
 
+from tmrl_msgs.srv import Operate
+from tmrl_ros import fr3
 from tmrl_ros.config import BaseConfig, SupervisorConfig, validate
 from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.nodes.operators import OPERATE, OPERATOR
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.perception.state import STATE_NAMES
 from tmrl_ros.policy.pretrain import pretrain
@@ -30,12 +34,17 @@ from tmrl_ros.session.domain import reserved_domain
 from tmrl_ros.session.starter import node_environment
 from tmrl_ros.types import Mode
 
+sys.path.append(str(Path(__file__).parents[1] / "interfaces"))
+import stand_ins
+from fake_robot import FakeRobot
+
 RELAYED = {  # by the node that publishes it
     "sim": (topics.JOINT_STATES, topics.GRIPPER_STATES, topics.WRENCH, topics.OBJECTS),
     "policy": (topics.ACTION_CHUNK, topics.POLICY_HEARTBEAT),
 }
 PATIENCE_S = 60.0
 STILL_RAD_S = 5e-3  # the simulated arm is a spring and settles
+SPEED_SLACK = 1.3  # of its measured over its commanded speed
 # Limits under which a machine that stalls adds no faults of its own.
 PATIENT = dict.fromkeys(("observation_age_s", "state_timeout_s", "heartbeat_timeout_s", "command_timeout_s"), 1.0)
 Rule = Callable[[object], Iterable[tuple[float, object]]]  # message -> (delay s, message), ...
@@ -57,6 +66,10 @@ class Rig(Node):
         self.folder, self.status, self.logs, self.processes = folder, None, [], {}
         relayed = [topic for some in RELAYED.values() for topic in some]
         self.rules: dict[str, Rule] = {topic.name: passes for topic in relayed}
+        self.rules |= dict.fromkeys((topic.name for topic in (cell.INFO, cell.COLOR, cell.DEPTH)), passes)
+        self.repeating: dict[str, list] = {}  # what is done again and again: period s, due s, work
+        self.said: dict[str, tuple] = {}  # of /diagnostics by name: level, sentence, values
+        self.q, self.arm_ns, self.robot, self._operator = np.zeros(7), 0, None, None
         self.held_s = self.stood_s = self.onset_s = None  # since `arm`
         self.fastest = np.zeros(7)  # of the arm, since `arm`
         self._due, self._order = [], itertools.count()
@@ -64,6 +77,7 @@ class Rig(Node):
             self._relay(topic)
         topics.SESSION_STATUS.subscribe(self, self._on_status)
         self.create_subscription(Log, "/rosout", self._on_log, 100)
+        topics.DIAGNOSTICS.subscribe(self, self._on_diagnostics)
         self._executor = runtime.make_executor(context)
         self._executor.add_node(self)
 
@@ -72,14 +86,23 @@ class Rig(Node):
 
         def pass_on(message):
             if topic is topics.JOINT_STATES:
+                self.q, self.arm_ns = np.array(message.position[:7]), convert.stamp_of(message)
                 self._see(np.array(message.velocity[:7]))
-            for delay_s, made in self.rules[topic.name](message):
-                if delay_s:
-                    heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), out, made))
-                else:
-                    out.publish(made)
+            self.send(topic.name, out, message)
 
         topic._replace(name=f"raw/{topic.name}").subscribe(self, pass_on)
+
+    def send(self, name: str, out, message) -> None:
+        """Publish what the rule of this name makes of the message."""
+        for delay_s, made in self.rules[name](message):
+            if delay_s:
+                heapq.heappush(self._due, (time.monotonic() + delay_s, next(self._order), out, made))
+            else:
+                out.publish(made)
+
+    def repeat(self, name: str, rate_hz: float, work: Callable[[], None]) -> None:
+        """Do `work` so often while time goes by here; one of the same name is replaced."""
+        self.repeating[name] = [1 / rate_hz, 0.0, work]
 
     def _see(self, dq) -> None:
         self.fastest = np.maximum(self.fastest, np.abs(dq))
@@ -96,6 +119,11 @@ class Rig(Node):
     def _on_log(self, message) -> None:
         if message.name.split(".")[-1] == "supervisor":
             self.logs.append((time.monotonic(), message.msg))
+
+    def _on_diagnostics(self, message) -> None:
+        for status in message.status:
+            values = {pair.key: float(pair.value) for pair in status.values}
+            self.said[status.name] = (status.level, status.message, values)
 
     # ---- processes ----
 
@@ -122,6 +150,8 @@ class Rig(Node):
             self.processes[name].wait()
 
     def close(self) -> None:
+        if self.robot:
+            self.robot.close()
         for name, process in self.processes.items():
             if process.poll() is None:
                 self.signal(name, signal.SIGKILL)
@@ -141,6 +171,10 @@ class Rig(Node):
                 if strict:
                     raise TimeoutError(f"waited {patience_s:g} s; the session: {self.status}")
                 return False
+            for entry in list(self.repeating.values()):
+                if now_s >= entry[1]:
+                    entry[1] = max(entry[1] + entry[0], now_s)
+                    entry[2]()
             while self._due and self._due[0][0] <= now_s:
                 _, _, out, message = heapq.heappop(self._due)
                 out.publish(message)
@@ -157,6 +191,16 @@ class Rig(Node):
     def acting(self) -> bool:
         return bool(self.status and self.status.mode == Mode.POLICY)
 
+    @property
+    def stands(self) -> bool:
+        """Whether the arm has stood for a moment."""
+        return self.stood_s is not None and time.monotonic() - self.stood_s > 0.05
+
+    @property
+    def slow(self) -> bool:
+        """Whether no joint was too fast since `arm`."""
+        return bool((self.fastest <= SPEED_SLACK * fr3.RECTANGULAR_DQ_MAX).all())
+
     def arm(self) -> None:
         """Forget what was felt so far: a fault is about to be injected."""
         self.held_s = self.onset_s = None
@@ -169,17 +213,31 @@ class Rig(Node):
 
     def resume(self) -> None:
         """As an operator does: again whenever it holds, until the policy acts."""
-        client = topics.RESUME.client(self)
-        self.until(client.service_is_ready)
 
         def acts() -> bool:
             if self.held:
-                self.until(client.call_async(Trigger.Request()).done)
+                self.operate("resume")
                 self.spin(0.1)
             return self.acting
 
         self.until(acts)
+
+    def operate(self, action: str, name: str = "rig") -> str:
+        """Ask as the operator of this name; what was answered, empty where it was done."""
+        client = OPERATE.client(self)
+        self.until(client.service_is_ready)
+        future = client.call_async(Operate.Request(name=name, action=action))
+        self.until(future.done)
         self.destroy_client(client)
+        return future.result().message
+
+    def attend(self, name: str = "rig") -> None:
+        """Be there as an operator, until `repeating` loses "operator"."""
+        if self._operator is None:
+            self._operator = OPERATOR.publisher(self)
+            self.until(self._operator.get_subscription_count)
+            self.spin(0.3)  # discovery goes both ways
+        self.repeat("operator", cell.OPERATOR_HZ, lambda: self._operator.publish(String(data=name)))
 
 
 def wandering_base(folder: Path) -> Path:
@@ -199,7 +257,7 @@ def parameters(folder: Path, limits: Mapping[str, float] | None = None) -> dict[
     limits = {"force_hold_n": 50.0, "state_timeout_s": 0.05, **(limits or {})}
     task = {"episode_s": 60.0, "reset_s": 0.5}
     supervisor = {"mode": "evaluate", "episodes": 10**6, "autostart": True, "needs": "sim perception policy"}
-    supervisor = {**supervisor, "timing": timing, "limits": limits, "task": task}
+    supervisor = {**supervisor, "timing": timing, "limits": limits, "task": task, "attended": True}
     validate(SupervisorConfig, supervisor)
     return {
         "sim": {"timing": timing},
@@ -210,24 +268,43 @@ def parameters(folder: Path, limits: Mapping[str, float] | None = None) -> dict[
 
 
 class Running:
-    """`with Running(folder) as rig`: a session in which the policy acts; everything ends with the block."""
+    """`with Running(folder) as rig`: a session in which the policy acts; everything ends with the block.
 
-    def __init__(self, folder: Path, limits: Mapping[str, float] | None = None):
-        self.folder, self._limits, self._stack = folder, limits, ExitStack()
+    `camera`: perception looks through one. `robot`: the franka node runs beside a robot that says its state.
+    """
+
+    def __init__(self, folder: Path, limits: Mapping | None = None, camera: bool = False, robot: bool = False):
+        self.folder, self._limits, self._camera, self._robot = folder, limits, camera, robot
+        self._stack = ExitStack()
 
     def __enter__(self) -> Rig:
+        try:
+            return self._start()
+        except BaseException:  # nothing outlives what never came to be
+            self._stack.close()
+            raise
+
+    def _start(self) -> Rig:
         self.folder.mkdir(parents=True, exist_ok=True)
         wandering_base(self.folder / "base")
         domain = self._stack.enter_context(reserved_domain())
         before = dict(os.environ)
         self._stack.callback(lambda: (os.environ.clear(), os.environ.update(before)))
         os.environ.update(node_environment(domain, self.folder))
+        if self._robot:
+            os.environ.update(stand_ins.environment())
         context = rclpy.Context()
         rclpy.init(context=context, domain_id=domain)
         self._stack.callback(rclpy.try_shutdown, context=context)
         rig = Rig(self.folder, context)
         self._stack.callback(rig.close)
         rig.parameters = parameters(self.folder, self._limits)
+        if self._camera:
+            rig.parameters["perception"] |= cell.perception(self.folder)
+            cell.Camera(rig)
+        if self._robot:
+            rig.robot = FakeRobot()
+            rig.parameters["franka"] = {"timing": rig.parameters["sim"]["timing"]}
         for name, values in rig.parameters.items():
             rig.start(name, **values)
         rig.resume()

@@ -99,8 +99,7 @@ def test_gradients_are_those_of_the_losses(actor_q, judged, large, monkeypatch):
     rows = {name: torch.as_tensor(value) for name, value in batch().items()}
     torch.manual_seed(1)
     with torch.no_grad():
-        sac.critic_gradient(rows)
-        sac.actor_gradient(rows)
+        sac.gradients(rows, actors_turn=True)
     for parameter, gradient in zip((sac.critic.theta, sac.actor.theta, sac.log_temperature), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
@@ -113,6 +112,17 @@ def test_an_update_without_the_actors_turn_leaves_actor_and_temperatures():
     assert all(torch.equal(before[name], value) for name, value in kept.items())
     sac.update(batch())
     assert not any(torch.equal(before[name], value) for name, value in kept.items())
+
+
+def test_targets_follow_every_so_many_updates_as_far_as_they_would_have_gone():
+    sac = make(target_period=3, polyak=0.1)
+    start = sac.target.theta.clone()
+    for _ in range(2):
+        sac.update(batch())
+        assert torch.equal(sac.target.theta, start)
+    sac.update(batch())
+    expected = start.lerp(sac.critic.theta.detach(), 1 - 0.9**3)
+    torch.testing.assert_close(sac.target.theta, expected)
 
 
 def test_bfloat16_learns_the_same_values():

@@ -35,7 +35,7 @@ def transition(number: int) -> Transition:
         modulation=Modulation(rng.normal(size=2).astype(np.float32), 0.1),
         actions=rng.uniform(-1, 1, (8, 2)).astype(np.float32), executed=8, reward=-1.0, terminated=last,
         truncated=False, success=last and number % 8 == 7, episode=number // 4, decision=number, actor_version=0,
-        greedy=False, demo=False, row_states=np.zeros((0, 3), np.float32), robot_time_s=0.8 * number,
+        greedy=False, demo=False, robot_time_s=0.8 * number,
     )  # fmt: skip
 
 

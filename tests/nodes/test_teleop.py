@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import Joy
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Float32
 
+from tmrl_ros import fr3
 from tmrl_ros.nodes import convert, teleop, topics
 from tmrl_ros.types import EpisodeEvent, Mode, Observation
 
@@ -112,6 +114,33 @@ def test_a_gamepad_is_silent_until_it_is_heard_and_again_when_it_is_lost(bench):
     np.testing.assert_allclose(wish.velocity, (0, -1, -0.5))
     assert wish.clutch and not wish.close_gripper
     node.driver.publish(Joy(axes=axes[:2]))  # no such device: not heard
+    time.sleep(1.1)
+    assert node.is_silent()
+
+
+def test_a_gello_moves_the_arm_as_its_hand_goes_and_is_silent_when_its_cable_is_pulled(bench):
+    node = bench(device="gello", lost_s=1.0)
+    joints, trigger = (topic.publisher(node) for topic in (teleop.GELLO_JOINTS, teleop.GELLO_TRIGGER))
+    node.until(lambda: joints.get_subscription_count() and trigger.get_subscription_count())
+    assert node.is_silent()
+    q = fr3.HOME_Q.copy()
+
+    def turned(rad):
+        q[0] += rad
+        joints.publish(JointState(name=fr3.JOINT_NAMES[::-1], position=array("d", q[::-1])))
+
+    turned(0.0)
+    trigger.publish(Float32(data=0.1))
+    wish = node.wish(lambda wish: wish.close_gripper)
+    assert not wish.clutch and not wish.velocity.any()
+
+    def follows(wish):
+        turned(0.02)
+        return wish.clutch and wish.velocity[1] > 0.3  # turned about the base's z, the TCP goes left
+
+    wish = node.wish(follows)
+    assert abs(wish.velocity[2]) < 1e-6
+    joints.publish(JointState(name=["another"], position=array("d", [1.0])))
     time.sleep(1.1)
     assert node.is_silent()
 

@@ -41,6 +41,24 @@ def test_pull_back_gives_the_gradients_that_autograd_gives(ensemble, precision, 
         assert (ours - autograds).norm() <= PRECISIONS[precision] * autograds.norm()
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_traces_of_the_same_first_columns_are_those_made_one_by_one(ensemble, large, monkeypatch):
+    if large:
+        monkeypatch.setattr(module, "LARGE", 10)
+    first, seconds, g = torch.randn(64, 1), torch.randn(2, 64, 3), torch.randn(3, 64, 2)
+    ensemble.theta.grad = torch.zeros_like(ensemble.theta)
+    with torch.no_grad():
+        for second, (out, trace) in zip(seconds, ensemble.trace_each(first, *seconds), strict=True):
+            expected, alone = ensemble.trace(first, second)
+            torch.testing.assert_close(out, expected)
+            gradients = []
+            for each in (trace, alone):
+                columns = ensemble.pull_back(each, g, parameters=True, inputs=slice(1, 4))
+                gradients.append((columns, ensemble.theta.grad.clone()))
+            for ours, theirs in zip(*gradients, strict=True):
+                torch.testing.assert_close(ours, theirs)
+
+
 def test_leaves_the_gradient_alone_unless_asked(ensemble):
     ensemble.theta.grad = torch.full_like(ensemble.theta, 9.0)
     with torch.no_grad():

@@ -31,6 +31,13 @@ def test_a_driver_of_our_layout_needs_no_node_of_ours():
     assert by_name(sim=False, device="gamepad")["teleop"]["device"] == "gamepad"
 
 
+def test_a_gello_moves_the_arm_by_the_steps_that_the_supervisor_allows(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text("/**/supervisor: {ros__parameters: {limits.step_m: 0.02}}\n")
+    nodes = by_name(device="gello", params_file=str(file))
+    assert nodes["teleop"]["device"] == "gello" and nodes["teleop"]["gello"]["step_m"] == 0.02
+
+
 def test_the_keyboard_is_that_of_the_terminal_the_session_starts_in(monkeypatch):
     person, end = pty.openpty()
     monkeypatch.setattr(os, "ttyname", lambda file, ttyname=os.ttyname: ttyname(end if file == 0 else file))

@@ -41,7 +41,10 @@ class AppendLog:
     def __init__(self, path: str | Path, sync_s: float = 1.0):
         self.path, self.sync_s = Path(path), sync_s
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise DataError(f"log {self.path} cannot be opened ({error.strerror}); look what is there") from None
         try:
             self._claim()
             self._sha, self.records, self._end = hashlib.sha256(), 0, len(MAGIC)

@@ -36,24 +36,30 @@ class Transition:
     actor_version: int
     greedy: bool
     demo: bool  # a person (or script) acted, not the policy
-    row_states: np.ndarray  # float32 [executed, state_dim], the observation of each row; [0, state_dim] if not demo
     robot_time_s: float = 0.0  # of the session, when the decision was over
+    rows: tuple[Observation, ...] = ()  # what was seen when each row of a demo began, where that was asked for
 
 
 @dataclass(frozen=True, slots=True)
 class DemoEpisode:
-    """One kept demonstration: states float32 [rows, state_dim] and the actions that ran, float32 [rows, action_dim]."""
+    """One kept demonstration: what was seen at each row, and the actions that ran, float32 [rows, action_dim]."""
 
     episode: int
-    states: np.ndarray
+    seen: tuple[Observation, ...]
     actions: np.ndarray
+
+    @property
+    def states(self) -> np.ndarray:
+        """float32 [rows, state_dim]"""
+        return np.stack([observation.state for observation in self.seen]).astype(np.float32)
 
 
 class Assembler:
     """Joins Observations and Decisions into Transitions, in the order of the decisions, within bounded memory."""
 
-    def __init__(self, timing: Timing, capacity: int = 2048):
+    def __init__(self, timing: Timing, capacity: int = 2048, rows: bool = False):
         self.execution_horizon, self._tolerance_ns = timing.execution_horizon, timing.tolerance_ns
+        self._wants_rows = rows
         self.capacity = capacity  # observations and decisions held at most: 2048 are 200 s at 10 Hz
         self.dropped: Counter[str] = Counter()  # reason -> decisions (or observations) that made no transition
         self._observations: OrderedDict[int, Observation] = OrderedDict()
@@ -132,8 +138,7 @@ class Assembler:
             modulation=decision.modulation, actor_version=decision.actor_version, greedy=decision.greedy,
             reward=decision.reward, terminated=decision.terminated, truncated=decision.truncated,
             success=decision.success, episode=decision.episode, decision=decision.decision,
-            robot_time_s=decision.robot_time_s,
-            row_states=self._row_states(decision) if demo else np.zeros((0, len(first.state)), np.float32),
+            robot_time_s=decision.robot_time_s, rows=self._rows(decision) if demo and self._wants_rows else (),
         )  # fmt: skip
 
     def _seen_at(self, stamp_ns: int) -> Observation | None:
@@ -141,13 +146,13 @@ class Assembler:
         newest = next((o for o in reversed(self._observations.values()) if o.stamp_ns <= stamp_ns), None)
         return newest if newest and stamp_ns - newest.stamp_ns <= self._tolerance_ns else None
 
-    def _row_states(self, decision: Decision) -> np.ndarray:
-        """States of what was seen when each row began; they begin at equal distances."""
+    def _rows(self, decision: Decision) -> tuple[Observation, ...]:
+        """What was seen when each row began; they begin at equal distances."""
         rows, lasted_ns = len(decision.actions), decision.next_stamp_ns - decision.stamp_ns
         seen = [self._seen_at(decision.stamp_ns + row * lasted_ns // rows) for row in range(rows)]
         if None in seen:
             raise _Missing("observation of a demonstration row missing")
-        return np.stack([observation.state for observation in seen]).astype(np.float32)
+        return tuple(seen)
 
     def _forget_before(self, stamp_ns: int) -> None:
         while self._observations and next(iter(self._observations)) < stamp_ns:
@@ -175,7 +180,7 @@ def demonstrations(records: Iterable, timing: Timing) -> tuple[list[DemoEpisode]
 
     An episode is kept if its last "ended" or "labelled" event counts it, and if its transitions join without a gap.
     """
-    assembler = Assembler(timing)
+    assembler = Assembler(timing, rows=True)
     joined: dict[int, list[Transition]] = {}
     final: dict[int, EpisodeEvent] = {}
     for record in records:
@@ -199,7 +204,7 @@ def demonstrations(records: Iterable, timing: Timing) -> tuple[list[DemoEpisode]
             assembler.dropped["demonstration with a gap"] += 1
             continue
         actions = np.concatenate([part.actions[: part.executed] for part in parts])
-        kept.append(DemoEpisode(episode, np.concatenate([part.row_states for part in parts]), actions))
+        kept.append(DemoEpisode(episode, tuple(seen for part in parts for seen in part.rows), actions))
     return kept, assembler.dropped
 
 

@@ -19,7 +19,10 @@ def read(file: Path, limit_bytes: int) -> Iterator[Row]:
             database.execute("PRAGMA trusted_schema = OFF")  # a file that was sent must not run what it defines
             database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, limit_bytes)
             _check(file, database)
-            yield from database.execute(MESSAGES)
+            for row in database.execute(MESSAGES):
+                if tuple(map(type, row)) != (str, str, int, bytes):
+                    raise DataError(f"Bag file {file} is damaged (a row of other types); restore a copy")
+                yield row
     except (sqlite3.Error, OverflowError) as error:
         raise DataError(f"Bag file {file} is damaged ({error}); restore a copy") from None
 

@@ -37,6 +37,9 @@ def merge(parts: Sequence[Demonstrations]) -> Demonstrations:
         ours, theirs = sizes(parts[0].images), sizes(part.images)
         if ours != theirs:
             raise DataError(f"Stores 1 and {number} cannot be merged: images are {ours or 'none'}, {theirs or 'none'}")
+        ours, theirs = (None if d.clouds is None else d.clouds.shape[1:] for d in (parts[0], part))
+        if ours != theirs:
+            raise DataError(f"Stores 1 and {number} cannot be merged: clouds are {ours or 'none'}, {theirs or 'none'}")
     earlier = [edit for part in parts for edit in part.meta.config.get("edits", [])]
     seeds = ", ".join(str(part.meta.seed) for part in parts)
     meta = _edited(first, f"merged from {len(parts)} stores of seeds {seeds}", earlier)
@@ -96,7 +99,8 @@ def _join(spans: Sequence[Span], meta: StoreMeta) -> Demonstrations:
         camera: Gathered([(part.images[camera], start, stop) for part, start, stop in spans])
         for camera in (spans[0][0].images if spans else ())
     }
-    return collect(pairs, meta, images)
+    clouds = [part.clouds[start:stop] for part, start, stop in spans if part.clouds is not None]
+    return collect(pairs, meta, images, np.concatenate(clouds) if clouds else None)
 
 
 def _edited(meta: StoreMeta, sentence: str, earlier: Sequence[str] | None = None) -> StoreMeta:

@@ -30,14 +30,19 @@ class Wanted:
 
 
 def kind_of(path: Path) -> str:
-    """Whose it is: "lerobot" for a folder with meta/info.json, "robomimic" for an HDF5 file; DataError for others."""
+    """Whose it is: "bag" of a collect session, "lerobot" for a folder with meta/info.json, "robomimic" for HDF5.
+
+    Raises DataError for others.
+    """
+    if (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")):
+        return "bag"
     if (path / "meta/info.json").is_file():
         return "lerobot"
     if path.is_file() and path.suffix in (".hdf5", ".h5"):
         return "robomimic"
     raise DataError(
-        f"{path} is no data set that can be imported: neither a folder with meta/info.json (LeRobotDataset) nor a file "
-        ".hdf5 or .h5 (robomimic)"
+        f"{path} is nothing that can be imported: no bag, no folder with meta/info.json (LeRobotDataset), no file .hdf5 "
+        "or .h5 (robomimic)"
     )
 
 

@@ -5,7 +5,9 @@
     episode_ends       int64   [episodes]          episode k is rows episode_ends[k - 1] .. episode_ends[k] - 1
     attributes         {"meta": StoreMeta, "rows": committed rows, "sha256": of the arrays, meta and rows}
 
-Camera images are optional (images.py has their layout); the digest covers them through those of their rows.
+    observation/cloud  float32 [rows, points, 3 or 6]  optional: m, and rgb in 0..1, base frame
+
+Camera images are optional too (images.py has their layout); the digest covers them through those of their rows.
 Written into a temporary folder, synced and renamed, so a store is whole or not at all; read only if the digest fits.
 Images are read, and checked, row by row when they are asked for.
 """
@@ -27,6 +29,7 @@ from tmrl_ros.data.commit import committed
 from tmrl_ros.data.images import Images, stored_images, stretches, write_images
 from tmrl_ros.errors import ConfigError, DataError
 
+CLOUD = "observation/cloud"
 ARRAYS = {  # path in the store -> field of Demonstrations
     "observation/state": ("states", np.float32),
     "action": ("actions", np.float32),
@@ -51,7 +54,8 @@ class StoreMeta(Model):
 class Demonstrations:
     """The content: states float32 [rows, state_dim], actions float32 [rows, action_dim], ends int64 [episodes].
 
-    `images` are those of each camera, uint8 [rows, height, width, 3], and may be read only when asked for.
+    `images` are those of each camera, uint8 [rows, height, width, 3], and may be read only when asked for; `clouds` are
+    float32 [rows, points, 3 or 6].
     """
 
     states: np.ndarray
@@ -59,12 +63,16 @@ class Demonstrations:
     ends: np.ndarray
     meta: StoreMeta
     images: Mapping[str, Images] = field(default_factory=dict)
+    clouds: np.ndarray | None = None
 
 
 def collect(
-    episodes: Sequence[tuple[np.ndarray, np.ndarray]], meta: StoreMeta, images: Mapping[str, Images] | None = None
+    episodes: Sequence[tuple[np.ndarray, np.ndarray]],
+    meta: StoreMeta,
+    images: Mapping[str, Images] | None = None,
+    clouds: np.ndarray | None = None,
 ) -> Demonstrations:
-    """Flatten (states, actions) pairs, one an episode; `images` by camera, of all rows.
+    """Flatten (states, actions) pairs, one an episode; `images` by camera and `clouds`, of all rows.
 
     Raises DataError if they do not fit each other or the names.
     """
@@ -73,7 +81,8 @@ def collect(
     states = np.concatenate([np.asarray(pair[0], np.float32) for pair in episodes])
     actions = np.concatenate([np.asarray(pair[1], np.float32) for pair in episodes])
     ends = np.cumsum([len(pair[1]) for pair in episodes], dtype=np.int64)
-    demonstrations = Demonstrations(states, actions, ends, meta, images or {})
+    clouds = None if clouds is None else np.asarray(clouds, np.float32)
+    demonstrations = Demonstrations(states, actions, ends, meta, images or {}, clouds)
     problem = _problem(demonstrations)
     if problem:
         raise DataError(f"Demonstrations cannot be stored: {problem}")
@@ -86,6 +95,8 @@ def write(path: str | Path, demonstrations: Demonstrations) -> None:
         group = zarr.create_group(temporary, zarr_format=3)
         for name, (attribute, _) in ARRAYS.items():
             group.create_array(name, data=getattr(demonstrations, attribute))
+        if demonstrations.clouds is not None:
+            group.create_array(CLOUD, data=demonstrations.clouds)
         digests = {name: write_images(group, name, images) for name, images in demonstrations.images.items()}
         group.attrs.update(
             meta=demonstrations.meta.model_dump(mode="json"),
@@ -109,6 +120,8 @@ def read(path: str | Path) -> Demonstrations:
         if not group["action"].shape[0] == group["observation/state"].shape[0] == rows:
             raise DataError("its arrays do not have the committed number of rows")
         arrays = {attribute: np.asarray(group[name][:], dtype) for name, (attribute, dtype) in ARRAYS.items()}
+        if CLOUD in group:
+            arrays["clouds"] = np.asarray(group[CLOUD][:], np.float32)
         images, digests = stored_images(path, group)
         if any(len(camera) != rows for camera in images.values()):
             raise DataError("its images do not have the committed number of rows")
@@ -134,6 +147,13 @@ def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         return None
     demonstrations = read(path)
     return demonstrations.states, demonstrations.actions, demonstrations.ends
+
+
+def inputs(demonstrations: Demonstrations, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+    """What a policy may see at `rows`, by name: "state", "cloud" and each camera's images, read into memory."""
+    clouds = {} if demonstrations.clouds is None else {"cloud": demonstrations.clouds[rows]}
+    images = {camera: images[rows] for camera, images in demonstrations.images.items()}
+    return {"state": demonstrations.states[rows], **clouds, **images}
 
 
 def chunks(
@@ -163,6 +183,11 @@ def _problem(d: Demonstrations) -> str:
         return "an episode has no rows"
     if not (np.isfinite(d.states).all() and np.isfinite(d.actions).all()):
         return "a value is not finite"
+    if d.clouds is not None:
+        if d.clouds.ndim != 3 or len(d.clouds) != len(d.states) or d.clouds.shape[2] not in (3, 6):
+            return f"clouds are {list(d.clouds.shape)}, not [{len(d.states)} rows, points, 3 or 6]"
+        if not np.isfinite(d.clouds).all():
+            return "a point is not finite"
     for camera, images in d.images.items():
         if not CAMERA.fullmatch(camera):
             return f"{camera!r} is no name for a camera: letters, digits and _, and none of state, action, cloud"
@@ -175,7 +200,7 @@ def _problem(d: Demonstrations) -> str:
 
 def _digest(d: Demonstrations, of_images: Mapping[str, np.ndarray]) -> str:
     sha = hashlib.sha256(json.dumps(d.meta.model_dump(mode="json"), sort_keys=True).encode())
-    for array in (d.states, d.actions, d.ends):
+    for array in (d.states, d.actions, d.ends, *(() if d.clouds is None else (d.clouds,))):
         sha.update(repr((array.dtype.str, array.shape)).encode())
         sha.update(np.ascontiguousarray(array).tobytes())
     for camera in sorted(of_images):

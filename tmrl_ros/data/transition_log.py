@@ -15,15 +15,14 @@ from tmrl_ros.types import Modulation, Observation
 STATE, ACTOR, LOG = "learner", "actor", "transitions.log"  # what a learner keeps in its checkpoint folder
 PLAIN = ("executed", "reward", "terminated", "truncated", "success", "episode", "decision")
 PLAIN += ("actor_version", "greedy", "demo", "robot_time_s")
-ARRAYS = ("actions", "row_states")
 NOISES = ("z", "context_noise", "residual")
 SIDES = {"observation": "before", "next_observation": "after"}
 
 
 def encode(transition: Transition) -> bytes:
-    """`transition`, whole; decode gives it back bit for bit."""
+    """`transition`, whole but for the rows of a demo; decode gives it back bit for bit."""
     t, facts = transition, {name: getattr(transition, name) for name in PLAIN}
-    arrays = {name: getattr(t, name) for name in ARRAYS}
+    arrays = {"actions": t.actions}
     facts["sigma"] = t.modulation.sigma
     arrays |= {f"modulation/{name}": getattr(t.modulation, name) for name in NOISES}
     for name, side in SIDES.items():
@@ -46,7 +45,7 @@ def decode(data: bytes) -> Transition:
         noises = {name: arrays[f"modulation/{name}"] for name in NOISES}
         return Transition(
             **sides,
-            **{name: arrays[name] for name in ARRAYS},
+            actions=arrays["actions"],
             **{name: facts[name] for name in PLAIN},
             modulation=Modulation(sigma=facts["sigma"], **noises),
         )

@@ -10,6 +10,7 @@ from tmrl_msgs import msg as tm
 from tmrl_ros.config import Timing
 from tmrl_ros.data import bag
 from tmrl_ros.data.assembler import Assembler, Transition
+from tmrl_ros.errors import DataError
 from tmrl_ros.nodes.convert import from_msg, to_msg
 from tmrl_ros.types import ActionChunk, Decision, EpisodeEvent, Observation, SessionStatus
 
@@ -21,14 +22,14 @@ CHUNKED = TYPES | {"tmrl_msgs/msg/ActionChunk": tm.ActionChunk}
 def records(path: str | Path) -> Iterator[Observation | Decision | EpisodeEvent]:
     """Observations, decisions and episode events of a bag, in the order they were recorded."""
     for message in bag.read(path, set(TYPES)):
-        yield from_msg(deserialize_message(message.data, TYPES[message.type_name]))
+        yield _record(message, TYPES[message.type_name])
 
 
 def progress(path: str | Path) -> Iterator[Decision | EpisodeEvent | SessionStatus]:
     """What tells how far a session was."""
     kinds = {f"tmrl_msgs/msg/{kind.__name__}": kind for kind in (tm.Decision, tm.EpisodeEvent, tm.SessionStatus)}
     for message in bag.read(path, set(kinds)):
-        yield from_msg(deserialize_message(message.data, kinds[message.type_name]))
+        yield _record(message, kinds[message.type_name])
 
 
 def stretches(path: str | Path) -> Iterator[list[Observation | Decision | EpisodeEvent | ActionChunk]]:
@@ -38,10 +39,7 @@ def stretches(path: str | Path) -> Iterator[list[Observation | Decision | Episod
     """
     stretch, newest_ns = [], -1
     for file in bag.files(path):
-        fresh = [
-            from_msg(deserialize_message(message.data, CHUNKED[message.type_name]))
-            for message in bag.read(file, set(CHUNKED))
-        ]
+        fresh = [_record(message, CHUNKED[message.type_name]) for message in bag.read(file, set(CHUNKED))]
         stamps_ns = [record.stamp_ns for record in fresh if isinstance(record, Observation)]
         if stamps_ns and stamps_ns[0] <= newest_ns:
             yield stretch
@@ -58,7 +56,7 @@ def transitions(path: str | Path, timing: Timing, dropped: Counter[str] | None =
     for file in bag.files(path):
         fresh = True
         for message in bag.read(file, set(JOINED)):
-            record = from_msg(deserialize_message(message.data, JOINED[message.type_name]))
+            record = _record(message, JOINED[message.type_name])
             if isinstance(record, Decision):
                 yield from assembler.decide(record)
                 continue
@@ -75,7 +73,7 @@ def transitions(path: str | Path, timing: Timing, dropped: Counter[str] | None =
 def metrics(path: str | Path) -> Iterator[dict[str, float]]:
     """Rows of metrics.jsonl: the metrics of every actor version in a bag."""
     for message in bag.read(path, {"tmrl_msgs/msg/ActorUpdate"}):
-        update = deserialize_message(message.data, tm.ActorUpdate)
+        update = _message(message, tm.ActorUpdate)
         yield {
             "version": update.version,
             **dict(zip(update.metric_names, map(float, update.metric_values), strict=True)),
@@ -85,14 +83,34 @@ def metrics(path: str | Path) -> Iterator[dict[str, float]]:
 def chunks(path: str | Path) -> Iterator[ActionChunk]:
     """Every action chunk of a bag, in the order they were recorded."""
     for message in bag.read(path, {"tmrl_msgs/msg/ActionChunk"}):
-        yield from_msg(deserialize_message(message.data, tm.ActionChunk))
+        yield _record(message, tm.ActionChunk)
 
 
 def actor_updates(path: str | Path) -> Iterator[tuple[int, bytes]]:
     """Version and parameters (a safetensors file, empty while the learner warmed up) of every actor in a bag."""
     for message in bag.read(path, {"tmrl_msgs/msg/ActorUpdate"}):
-        update = deserialize_message(message.data, tm.ActorUpdate)
+        update = _message(message, tm.ActorUpdate)
         yield update.version, bytes(update.parameters)
+
+
+def _record(recorded: bag.BagMessage, kind: type):
+    message = _message(recorded, kind)
+    try:
+        return from_msg(message)
+    except (ValueError, TypeError, IndexError, OverflowError) as error:  # of arrays that do not have their shapes
+        raise _unreadable(recorded, error) from None
+
+
+def _message(recorded: bag.BagMessage, kind: type):
+    try:
+        return deserialize_message(recorded.data, kind)
+    except Exception as error:  # rclpy raises what its middleware does
+        raise _unreadable(recorded, error) from None
+
+
+def _unreadable(recorded: bag.BagMessage, error: Exception) -> DataError:
+    why = " ".join(str(error).split())[:200]
+    return DataError(f"a message on {recorded.topic} at {recorded.stamp_ns} ns cannot be read ({why}); restore a copy")
 
 
 def as_received(record):

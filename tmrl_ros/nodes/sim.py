@@ -13,7 +13,7 @@ from tmrl_ros import fr3
 from tmrl_ros.config import SimConfig
 from tmrl_ros.errors import ActionError
 from tmrl_ros.nodes import convert, runtime, topics
-from tmrl_ros.nodes.camera import SimCamera
+from tmrl_ros.nodes.camera import CameraPublisher
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.trajectory import hold
 
@@ -30,7 +30,7 @@ class Sim(Node):
         self._published_at_s = None  # monotonic; None until someone listens
         self._answered = False  # by anyone, ever
         self._advertise()
-        self._camera = SimCamera(self, self._sim) if config.render else None
+        self._camera = CameraPublisher(self, self._sim, config) if config.render else None
         for topic, hear in ((topics.TRAJECTORY, self._on_window), (topics.GRIPPER_COMMAND, self._on_width)):
             topic.lossless(self._timing.waits).subscribe(self, hear)
         topics.RESET_OBJECTS.serve(self, self._on_reset_objects)

@@ -13,8 +13,9 @@ from rclpy.node import Node
 
 from tmrl_msgs.srv import ResetObjects
 from tmrl_ros.config import SupervisorConfig
-from tmrl_ros.errors import ActionError, DataError, TmrlError
+from tmrl_ros.errors import ActionError, DataError
 from tmrl_ros.nodes import convert, diagnostics, runtime, topics
+from tmrl_ros.nodes.operators import Operators
 from tmrl_ros.supervisor import gates
 from tmrl_ros.supervisor.core import SupervisorCore, tick_number
 from tmrl_ros.supervisor.watchdog import Watchdog
@@ -22,8 +23,10 @@ from tmrl_ros.types import Decision, DecisionRequest, Mode, ResetRequest, Sessio
 
 STATUS_S = 0.5  # of robot time between two statuses where nothing changes
 WATCH_S, LOOK_S = 0.01, 1.0  # of wall time: deadlines and who else commands; what to say of it
-SILENCE_S = {"gripper": 0.5, "wrench": 0.15}  # of what speaks all the time on a robot, the hand 15 times a second
+# Of what speaks all the time on a robot, the hand 15 times a second; of a person's device while it has the arm.
+SILENCE_S = {"gripper": 0.5, "wrench": 0.15, "joy": 0.13}
 SIGHT = "perception: observation"  # the status by which perception says that it cannot see
+ROBOT = "franka: robot"  # and that by which the robot's mode and errors are told
 SETTLE_S = 0.5  # of wall time from when everyone is there to the start: discovery goes both ways
 PARTS = {"gripper": topics.GRIPPER_STATES, "wrench": topics.WRENCH, "task_state": topics.TASK_STATE, "joy": topics.JOY}
 
@@ -72,10 +75,8 @@ class Supervisor(Node):
 
     def _serve(self):
         end = partial(self.core.end, "the operator ended it")
-        for service, work in ((topics.START_SESSION, self.core.start), (topics.END_SESSION, end)):
-            service.serve(self, partial(self._on_trigger, work))
-        topics.RESUME.serve(self, partial(self._on_trigger, self._resume))
-        topics.LABEL_EPISODE.serve(self, self._on_label)
+        actions = {"start_session": self.core.start, "end_session": end, "resume": self._resume}
+        self._operators = Operators(self, actions, self.core.label, self._publish_status)
 
     # ---- what comes in ----
 
@@ -98,10 +99,11 @@ class Supervisor(Node):
         self._watchdog.arrived(name)
         if self._timing.waits:
             self._step_if_joined()
+        elif name == "joy":
+            self._expect(name)
+            self._intervene(message)
         elif name in SILENCE_S:
             self._hear(name)
-        elif name == "joy":
-            self._intervene(message)
 
     def _intervene(self, message):
         """The device takes the arm at once, not at the next tick."""
@@ -152,8 +154,14 @@ class Supervisor(Node):
             self._hold(str(error))
 
     def _on_diagnostics(self, message):
-        """What perception says of its streams is said to the operator, rather than that observations are old."""
+        """What perception says of its streams is said to the operator, rather than that observations are old.
+
+        What the robot says of itself is a fault for as long as it says so.
+        """
         for status in message.status:
+            if status.name == ROBOT and status.level in (diagnostics.OK, diagnostics.ERROR):
+                self.core.robot_fault(status.message if status.level == diagnostics.ERROR else "")
+                self._report()
             if status.name == SIGHT and status.level == diagnostics.ERROR and self.core.state == SessionState.RUNNING:
                 self._hold(status.message)
 
@@ -172,23 +180,6 @@ class Supervisor(Node):
         if not self.core.arbiter.latched:
             self.core.hold(reason)
             self._report()
-
-    def _on_trigger(self, work, _, response):
-        try:
-            work()
-            response.success = True
-        except TmrlError as error:
-            response.message = str(error)
-        self._publish_status()
-        return response
-
-    def _on_label(self, request, response):
-        try:
-            self.core.label(request.episode, request.success)
-            response.ok = True
-        except TmrlError as error:
-            response.message = str(error)
-        return response
 
     # ---- a tick ----
 
@@ -312,7 +303,13 @@ class Supervisor(Node):
             self._start_when_all_are_there()
         elif self.count_publishers(topics.TRAJECTORY.name) > 1:  # no arbiter can settle that: stand still
             self._hold(f"another node publishes on {topics.TRAJECTORY.name}; stop it")
+        if (lost := self._operators.lost()) and self.config.attended and self.core.state == SessionState.RUNNING:
+            self._hold(f"the operator {lost!r} is silent: nobody attends to the session")
         for source in self._watchdog.overdue(time.monotonic()):
+            if source == "joy" and not self._timing.waits:
+                if self.core.arbiter.mode != Mode.TELEOP:
+                    continue  # it moves nothing
+                source = "the teleoperation device"
             self.core.silence(source)
             self._report()
             if self._open == source:

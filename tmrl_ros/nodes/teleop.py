@@ -7,15 +7,19 @@ A device that is lost falls silent here, and the supervisor holds. `joy` is a dr
 import time
 from functools import partial
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import Joy
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Float32
 
 from tmrl_ros.config import TeleopConfig
-from tmrl_ros.errors import ActionError, ConfigError
+from tmrl_ros.errors import ActionError, ConfigError, DataError
 from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.nodes.robot_values import joints_from
 from tmrl_ros.perception.join import StampJoin
 from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.teleop import keyboard
+from tmrl_ros.teleop.gello import GelloDevice
 from tmrl_ros.teleop.mapping import MappedDevice
 
 SOURCES = {  # name: (topic, conversion)
@@ -23,10 +27,14 @@ SOURCES = {  # name: (topic, conversion)
     "tcp": (topics.CURRENT_POSE, convert.position_of),
     "width": (topics.GRIPPER_STATES, convert.fingers_width),
 }
+REPEAT_S, REPEATED_S = 0.04, 0.13  # where time is real: a wish is said again, so long, until the next observation
 DRIVERS = {  # device: what its driver publishes; joy_node with `-r joy:=gamepad/joy`
     "spacenav": topics.Topic("spacenav/joy", Joy),
     "gamepad": topics.Topic("gamepad/joy", Joy),
 }
+GELLO_JOINTS = topics.Topic("gello/joint_states", JointState)
+GELLO_TRIGGER = topics.Topic("gripper/gripper_client/target_gripper_width_percent", Float32)  # a share, in [0, 1]
+GELLO_BUTTONS = topics.Topic("gello/joy", Joy)  # of pedals, if there are any
 
 
 class Teleop(Node):
@@ -65,11 +73,18 @@ class Teleop(Node):
         if name == "keyboard":
             self._device = keyboard.KeyboardDevice(self.config.terminal, self.config.keyboard)
             self.get_logger().info(keyboard.HELP)
+        elif name == "gello":
+            self._device = GelloDevice(self.config.gello, self.config.lost_s, 1 / self.config.timing.action_hz)
+            for topic, hear in self._gello_topics():
+                topic.subscribe(self, partial(self._on_gello, hear))
         else:
             self._device = MappedDevice(getattr(self.config, name), self.config.lost_s)
             DRIVERS[name].subscribe(self, self._on_driver)
         topics.OBSERVATION.lossless(self._waits).subscribe(self, self._on_observation)
         topics.EPISODE_EVENT.subscribe(self, self._on_event)
+        self._said, self._said_s = None, 0.0
+        if not self._waits:
+            self.create_timer(REPEAT_S, self._repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_driver(self, message):
         try:
@@ -77,11 +92,31 @@ class Teleop(Node):
         except ActionError as error:  # not heard, so in a moment it counts as lost
             self.get_logger().error(str(error), throttle_duration_sec=5.0)
 
+    def _gello_topics(self):
+        device = self._device
+        return (
+            (GELLO_JOINTS, lambda message, now_s: device.hear_joints(joints_from(message), now_s)),
+            (GELLO_TRIGGER, lambda message, now_s: device.hear_trigger(message.data)),
+            (GELLO_BUTTONS, lambda message, now_s: device.hear_buttons(message.buttons, now_s)),
+        )
+
+    def _on_gello(self, hear, message):
+        try:
+            hear(message, time.monotonic())
+        except (ActionError, DataError) as error:  # not heard, so in a moment it counts as lost
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
+
     def _on_observation(self, message):
         wish = self._device.command(convert.stamp_of(message), time.monotonic())
+        self._said, self._said_s = wish and convert.to_msg(wish), time.monotonic()
         if wish is None:
             return self.get_logger().warning(f"the {self.config.device} is lost", throttle_duration_sec=5.0)
-        return self._publisher.publish(convert.to_msg(wish))
+        return self._publisher.publish(self._said)
+
+    def _repeat(self):
+        """So that the supervisor need not wait for two observations to know that the device is lost."""
+        if self._said and time.monotonic() - self._said_s < REPEATED_S:
+            self._publisher.publish(self._said)
 
     def _on_event(self, message):
         if message.kind == "ended":

@@ -41,10 +41,11 @@ class Topic(NamedTuple):
         overriding = QoSOverridingOptions.with_default_policies()
         return node.create_publisher(self.type, self.name, self.qos, qos_overriding_options=overriding)
 
-    def subscribe(self, node: Node, callback, raw: bool = False):
+    def subscribe(self, node: Node, callback, **options):
+        """`options` are those of rclpy's create_subscription, such as raw=True."""
         overriding = QoSOverridingOptions.with_default_policies()
         return node.create_subscription(
-            self.type, self.name, callback, self.qos, raw=raw, qos_overriding_options=overriding
+            self.type, self.name, callback, self.qos, qos_overriding_options=overriding, **options
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from tmrl_ros.config import Model
+from tmrl_ros.documents import from_json, shown
 from tmrl_ros.errors import CalibrationError, ConfigError
 from tmrl_ros.perception.camera import CameraModel, Intrinsics, rigid
 from tmrl_ros.perception.handeye import HandEye, Mount
@@ -85,7 +86,7 @@ class Calibration(Model):
     @classmethod
     def read(cls, path: Path) -> "Calibration":
         try:
-            values = json.loads(Path(path).read_text())
+            values = from_json(Path(path).read_bytes())
             written_id = values.pop("id")
             calibration = cls.model_validate(values)
         except OSError as error:
@@ -95,9 +96,13 @@ class Calibration(Model):
         except ValidationError as error:
             entry = error.errors()[0]
             name = ".".join(str(part) for part in entry["loc"])
-            raise CalibrationError(f"calibration {path}: {name} = {entry['input']!r}: {entry['msg']}") from None
+            raise CalibrationError(
+                f"calibration {path}: {shown(name)[1:-1]} = {shown(entry['input'])}: {entry['msg']}"
+            ) from None
         except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
             raise CalibrationError(f"calibration {path} is damaged ({error}); calibrate again") from None
         if calibration.id != written_id:
-            raise CalibrationError(f"calibration {path} was changed after it was made as {written_id}; calibrate again")
+            raise CalibrationError(
+                f"calibration {path} was changed after it was made as {shown(written_id)}; calibrate again"
+            )
         return calibration

@@ -24,6 +24,11 @@ class Intrinsics:
                 f"{self.centre_px} px does not exist; take size and K from its camera_info"
             )
 
+    @classmethod
+    def centred(cls, width_px: int, height_px: int, focal_px: float) -> "Intrinsics":
+        """Square pixels, the axis through the middle of the image."""
+        return cls(width_px, height_px, (focal_px, focal_px), ((width_px - 1) / 2, (height_px - 1) / 2))
+
     @property
     def size(self) -> tuple[int, int]:
         """height, width: the shape of its images."""

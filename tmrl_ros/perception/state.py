@@ -38,6 +38,14 @@ QUANTITIES = {
 }
 
 
+AXES = {"joint_position": [f"_{k}_rad" for k in range(1, 8)], "gripper_width": ["_m"]}  # others: x, y, z
+
+
+def names_of(quantities: Sequence[str]) -> list[str]:
+    """Names of the entries that these quantities make, with their units."""
+    return [f"{name}{ending}" for name in quantities for ending in AXES.get(name, ("_x_m", "_y_m", "_z_m"))]
+
+
 def sources_of(names: Sequence[str]) -> list[str]:
     """What has to be heard for these quantities."""
     return list(dict.fromkeys(source for name in names for source in QUANTITIES[name][0]))

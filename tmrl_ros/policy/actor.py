@@ -21,14 +21,15 @@ class Critic(Ensemble):
         super().__init__(members, [feature_dim + action_dim, *[width] * layers, 1])
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
-        return self.trace(features, action)[0].squeeze(-1)
+        return super().forward(features, action).squeeze(-1)
 
 
 class Draw:
     """u = tanh(mean + std * noise) [n, m], from an actor's output [n, 2 m] and standard normal `noise` [n, m]."""
 
     def __init__(self, out: Tensor, noise: Tensor):
-        mean, self.free = out.chunk(2, -1)
+        self.precision = out.dtype
+        mean, self.free = out.float().chunk(2, -1)
         self.noise, self.log_std = noise, self.free.clamp(*LOG_STD)
         self.push = self.log_std.exp() * noise
         self.raw = mean + self.push
@@ -44,7 +45,10 @@ class Draw:
         """Gradient [n, 2 m] by the actor's output of a loss with `g` [n, m] by u and `weight` [m] by log_prob."""
         by_mean = torch.addcmul(g, self.u, 2 * weight - g * self.u)  # du / draw = 1 - u^2, dlog_prob / draw = 2 u
         by_log_std = _clamp_backward((by_mean * self.push).sub_(weight), self.free, *LOG_STD)
-        return torch.cat([by_mean, by_log_std], -1)
+        out = torch.empty(len(g), 2 * g.shape[-1], dtype=self.precision)
+        for half, part in zip(out.chunk(2, -1), (by_mean, by_log_std), strict=True):
+            half.copy_(part)
+        return out
 
 
 class Actor(Ensemble):
@@ -63,7 +67,7 @@ class Actor(Ensemble):
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation before the squashing, each [n, dim]."""
-        mean, log_std = super().forward(features)[0].chunk(2, -1)
+        mean, log_std = super().forward(features)[0].float().chunk(2, -1)
         return mean, log_std.clamp(*LOG_STD)
 
     def sample(self, features: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

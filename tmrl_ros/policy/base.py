@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
+from pydantic import Field, StrictInt
 from torch import Tensor, nn
 
-from tmrl_ros.config import BaseConfig, validate
+from tmrl_ros.config import BaseConfig, Model, validate
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.policy.checkpoint import read_checkpoint, write_checkpoint
 from tmrl_ros.policy.context import Context
@@ -21,6 +22,16 @@ from tmrl_ros.policy.inputs import Shapes, gather, need
 from tmrl_ros.types import Observation
 
 FORMAT = "tmrl_base_policy/1"
+
+
+class Description(Model):
+    """What a checkpoint says of a base policy's sizes, in the order in which BasePolicy takes them."""
+
+    state_dim: StrictInt = Field(ge=0, le=10_000)
+    action_dim: StrictInt = Field(ge=1, le=1_000)
+    horizon: StrictInt = Field(ge=1, le=1_000)
+    encoded: dict[str, tuple[StrictInt, ...]] = Field(default_factory=dict)  # the first ones had neither
+    state_names: tuple[str, ...] = ()
 
 
 class BasePolicy(nn.Module):
@@ -47,12 +58,13 @@ class BasePolicy(nn.Module):
             raise ConfigError(f"{len(self.state_names)} names for a state of {state_dim} entries; give one for each")
         columns = [name for name in self.encoded for _ in range(config.embedding)]
         self.feature_dim = state_dim + len(columns)  # size of what actor and critics see
+        self.origin = _origin(config.cloud_from, self.state_names)
         self.smoothing = Context(config.smooth, self.state_names, columns, config.context_scale, config.schedule)
         self.net = VelocityNetwork(horizon * action_dim, self.feature_dim, config.width, config.layers)
         for name, dim in (("state", state_dim), ("action", action_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(dim))
             self.register_buffer(f"{name}_std", torch.ones(dim))
-        sizes = config.embedding, config.encoder_width
+        sizes = config.embedding, config.encoder_width, state_dim * config.encoder_sees_state
         self.encoders = nn.ModuleList(make_encoder(name, shape, *sizes) for name, shape in self.encoded.items())
 
     @property
@@ -73,7 +85,7 @@ class BasePolicy(nn.Module):
                 getattr(self, f"{name}_mean").copy_(torch.as_tensor(rows.mean(0)))
                 getattr(self, f"{name}_std").copy_(torch.as_tensor(rows.std(0).clip(1e-3)))
         for name, encoder in zip(self.encoded, self.encoders, strict=True):
-            encoder.fit(inputs[name])
+            encoder.fit(self._placed(name, inputs))
 
     def inputs(self, observations: Sequence[Observation]) -> dict[str, Tensor]:
         """What `features` takes, each [n, ...]; raises DataError if an observation lacks some of it."""
@@ -85,11 +97,21 @@ class BasePolicy(nn.Module):
         The state is clipped, so that a far outlier cannot saturate what comes after.
         """
         need(self.shapes, inputs)
-        parts = [encoder(inputs[name]) for name, encoder in zip(self.encoded, self.encoders, strict=True)]
+        state = None
         if self.state_dim:
             state = ((inputs["state"] - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
-            parts.insert(0, state)
+        named = zip(self.encoded, self.encoders, strict=True)
+        parts = [encoder(self._placed(name, inputs), state) for name, encoder in named]
+        parts = parts if state is None else [state, *parts]
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+    def _placed(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
+        """An input as its encoder is given it: clouds [n, points, 3 or 6] as seen from `config.cloud_from`, m."""
+        values = inputs[name]
+        if not self.origin or len(self.encoded[name]) != 2:
+            return values
+        seen_from = inputs["state"][:, self.origin][:, None]
+        return torch.cat([values[..., :3] - seen_from, values[..., 3:]], -1)
 
     def context(self, features: Tensor) -> Tensor:
         """What smoothing corrupts [n, context_dim], before it does."""
@@ -137,12 +159,22 @@ class BasePolicy(nn.Module):
     def load(cls, folder: Path) -> "BasePolicy":
         """Read a frozen policy; raises DataError if the folder is missing, damaged or of another format."""
         tensors, meta = read_checkpoint(folder, FORMAT)
-        shape = (meta[name] for name in ("state_dim", "action_dim", "horizon"))
-        further = {name: meta[name] for name in ("encoded", "state_names") if name in meta}  # the first ones had none
-        policy = cls(validate(BaseConfig, meta["config"]), *shape, **further)
+        described = validate(Description, {name: meta[name] for name in Description.model_fields if name in meta})
+        config = validate(BaseConfig, meta.get("config"))
         try:
+            policy = cls(config, *(getattr(described, name) for name in Description.model_fields))
             policy.load_state_dict(tensors)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:  # MemoryError: no weights of ours have such a size
             first = str(error).splitlines()[-1].strip()
             raise DataError(f"{folder}: weights do not fit their description ({first}); pre-train again") from None
         return policy.eval().requires_grad_(False)
+
+
+def _origin(position: str, state_names: Sequence[str]) -> list[int]:
+    """The state's entries x, y, z of the `position` that clouds are seen from; none where they stay as they are."""
+    wanted = [f"{position}_{axis}_m" for axis in "xyz"] if position else []
+    missing = [name for name in wanted if name not in state_names]
+    if missing:
+        there = ", ".join(state_names) or "nothing"
+        raise ConfigError(f"cloud_from = {position!r} needs {missing[0]} in the state, which holds {there}")
+    return [state_names.index(name) for name in wanted]

@@ -12,11 +12,15 @@ from tmrl_ros.errors import ConfigError
 
 
 class Encoder(nn.Module):
-    """From one input [n, ...] to embeddings [n, dim] of unit RMS."""
+    """From one input [n, ...] to embeddings [n, dim] of unit RMS.
 
-    def __init__(self, pooled: int, dim: int):
+    With `beside` > 0 the last layer also takes the standardised state [n, beside]: where an object is from the hand is a
+    difference of both, and a small embedding under noise comes to hold just that.
+    """
+
+    def __init__(self, pooled: int, dim: int, beside: int = 0):
         super().__init__()
-        self.leave = nn.Linear(pooled, dim)
+        self.beside, self.leave = beside, nn.Linear(pooled + beside, dim)
 
     @torch.no_grad()
     def fit(self, values: Tensor) -> None:
@@ -24,8 +28,9 @@ class Encoder(nn.Module):
         self.fit_scale(values)
         pooled = self.pool(values[:: max(1, len(values) // 256)])
         spread = pooled.std(0).mean().clamp(min=1e-6)
-        self.leave.weight.div_(spread)
-        self.leave.bias.copy_(-self.leave.weight @ pooled.mean(0))
+        seen = self.leave.weight[:, : pooled.shape[1]]
+        seen.div_(spread)
+        self.leave.bias.copy_(-seen @ pooled.mean(0))
 
     def fit_scale(self, values: Tensor) -> None:
         """Take the constants that centre and scale `values` [n, ...]."""
@@ -35,16 +40,18 @@ class Encoder(nn.Module):
         """A vector [n, pooled] of each of `values` [n, ...]."""
         raise NotImplementedError
 
-    def forward(self, values: Tensor) -> Tensor:
-        x = self.leave(self.pool(values))
+    def forward(self, values: Tensor, state: Tensor | None = None) -> Tensor:
+        """Embeddings of `values` [n, ...]; `state` [n, beside], standardised, where it is seen beside them."""
+        pooled = self.pool(values)
+        x = self.leave(torch.cat([pooled, state], -1) if self.beside else pooled)
         return F.rms_norm(x, x.shape[-1:])
 
 
 class CloudEncoder(Encoder):
     """A cloud [n, points, 3 or 6]: the same MLP for every point, then the maximum over them, so order means nothing."""
 
-    def __init__(self, channels: int, dim: int, width: int):
-        super().__init__(width, dim)
+    def __init__(self, channels: int, dim: int, width: int, beside: int = 0):
+        super().__init__(width, dim, beside)
         self.lift = nn.Linear(channels, width)
         self.mix = nn.Linear(width, width)
         self.register_buffer("centre", torch.zeros(channels))
@@ -68,8 +75,8 @@ class ImageEncoder(Encoder):
     That place is the mean pixel under a softmax, in -1 .. 1 along x and y.
     """
 
-    def __init__(self, dim: int, width: int):
-        super().__init__(width, dim)
+    def __init__(self, dim: int, width: int, beside: int = 0):
+        super().__init__(width, dim, beside)
         few, many = width // 4, width // 2
         self.convolutions = nn.ModuleList(
             [nn.Conv2d(3, few, 5, 2, 2), nn.Conv2d(few, many, 3, 2, 1), nn.Conv2d(many, many, 3, 1, 1)]
@@ -95,12 +102,12 @@ class ImageEncoder(Encoder):
         return torch.cat([x, y], -1)
 
 
-def make_encoder(name: str, shape: tuple[int, ...], dim: int, width: int) -> Encoder:
-    """The encoder of an input of `shape`, [points, 3 or 6] or [height, width, 3]."""
+def make_encoder(name: str, shape: tuple[int, ...], dim: int, width: int, beside: int = 0) -> Encoder:
+    """The encoder of an input of `shape`, [points, 3 or 6] or [height, width, 3], that sees `beside` state entries."""
     if len(shape) == 2 and shape[1] in (3, 6) and shape[0] > 0:
-        return CloudEncoder(shape[1], dim, width)
+        return CloudEncoder(shape[1], dim, width, beside)
     if len(shape) == 3 and shape[2] == 3 and min(shape[:2]) >= 8:
-        return ImageEncoder(dim, width)
+        return ImageEncoder(dim, width, beside)
     raise ConfigError(
         f"no encoder for {name!r} of shape {list(shape)}; a cloud is [points, 3 or 6], an image [height, width, 3] of "
         "at least 8 px"

@@ -13,21 +13,20 @@ _relu_backward = torch.ops.aten.threshold_backward
 
 
 class Trace(NamedTuple):
-    """What a forward pass leaves for its way back."""
+    """What a forward pass leaves for its way back: of all members, or of one and then without their axis."""
 
     parts: list[Tensor]  # weights and biases as they were used
-    inputs: list[Tensor]  # of each layer [members, n, in]
+    columns: list[Tensor]  # the input [members, n, in], or blocks of its columns [n, in]
+    inputs: list[Tensor]  # of each further layer [members, n, in]
     norms: list[tuple[Tensor, Tensor, Tensor]]  # of each hidden layer: what was normalised, its mean, 1 / its std
 
-    def of(self, member: int, rows: Tensor) -> "Trace":
-        """What one member did with some rows, as the trace of an ensemble of one; not for gradients by parameters."""
+    def of(self, rows: Tensor | slice) -> "Trace":
+        """What one member did with some rows, but for `columns`, which gradients by parameters need."""
 
         def pick(values: Tensor) -> Tensor:
-            return values[member].index_select(0, rows)[None]
+            return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
 
-        norms = [(pick(y), pick(mean), pick(rstd)) for y, mean, rstd in self.norms]
-        inputs = [self.inputs[0], *map(pick, self.inputs[1:])]  # the first ones are wide, and only their type is needed
-        return Trace([part[member : member + 1] for part in self.parts], inputs, norms)
+        return self._replace(inputs=[*map(pick, self.inputs)], norms=[tuple(map(pick, norm)) for norm in self.norms])
 
 
 class Ensemble(nn.Module):
@@ -59,70 +58,108 @@ class Ensemble(nn.Module):
         """Views of weight [members, in, out] and bias [members, 1, out] of each layer in turn."""
         return self._split(self.theta) if torch.is_grad_enabled() else self._views("theta", self.theta)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.trace(x)[0]
+    def forward(self, *columns: Tensor) -> Tensor:
+        """The output for x [n, in], given whole or as blocks of columns."""
+        return self.trace(*columns, keep=False)[0]
 
-    def trace(self, *columns: Tensor) -> tuple[Tensor, Trace]:
-        """The output for x [n, in], given whole or as blocks of columns, and what `pull_back` needs."""
+    def trace(self, *columns: Tensor, keep: bool = True) -> tuple[Tensor, list[Trace]]:
+        """The output for x [n, in], given whole or as blocks of columns, and what `pull_back` needs.
+
+        A large ensemble takes its members one by one, so that what passes between layers stays in the cache. Unless it
+        is to `keep` a trace, it also uses its memory again.
+        """
         exact = self.parts()
         parts = self._rough(exact)
         lowered = [block.to(self.precision) for block in columns]
-        x = torch.cat(lowered, -1) if len(lowered) > 1 else lowered[0]
-        trace = Trace(parts, [x.expand(self.members, *x.shape)], [])
+        if not self.large or torch.is_grad_enabled():
+            x = torch.cat(lowered, -1) if len(lowered) > 1 else lowered[0]
+            out, trace = self._run(parts, exact[-2:], [x.expand(self.members, *x.shape)], keep)
+            return out, [trace]
+        own = [([part[k] for part in parts], [part[k] for part in exact[-2:]]) for k in range(self.members)]
+        runs = [self._run(parts, last, lowered, keep) for parts, last in own]
+        return torch.stack([out for out, _ in runs]), [trace for _, trace in runs]
+
+    def trace_each(self, first: Tensor, *seconds: Tensor) -> list[tuple[Tensor, list[Trace]]]:
+        """`trace` of the columns `first` and each of `seconds`; a large ensemble reads its weights once for all."""
+        if not self.large:
+            return [self.trace(first, second) for second in seconds]
+        first, *lowered = (block.to(self.precision) for block in (first, *seconds))
+        out, traces = self.trace(first, torch.cat(lowered))
+        found = []
+        for k, second in enumerate(lowered):
+            rows = slice(k * len(first), (k + 1) * len(first))
+            found.append((out[:, rows], [trace.of(rows)._replace(columns=[first, second]) for trace in traces]))
+        return found
+
+    def _run(self, parts: list[Tensor], exact: list[Tensor], columns: list[Tensor], keep: bool) -> tuple[Tensor, Trace]:
+        """Output and trace of all members, or of one whose tensors have no axis for members.
+
+        The second block may have a multiple of the first one's rows, each of them then for several.
+        """
+        affine = torch.baddbmm if columns[0].dim() == 3 else torch.addmm
+        weights = parts[0].split([block.shape[-1] for block in columns], -2)
+        y = affine(parts[1], columns[0], weights[0])
+        for block, weight in zip(columns[1:], weights[1:], strict=True):
+            y = affine(y.repeat(len(block) // len(y), 1), block, weight)
+        trace = Trace(parts, columns, [], [])
+        h = None
         for k, unit in enumerate(self.units):
-            y = self._affine(trace.inputs[-1], parts[2 * k], parts[2 * k + 1])
-            normed, mean, rstd = torch.native_layer_norm(y, unit[0].shape, *unit, EPS)
-            trace.norms.append((y, mean, rstd))
-            trace.inputs.append(normed.relu_())
-        last = trace.inputs[-1]
+            y = affine(parts[2 * k + 1], h, parts[2 * k]) if k else y
+            h, mean, rstd = torch.native_layer_norm(y, unit[0].shape, *unit, EPS)
+            h.relu_()
+            if keep:
+                trace.norms.append((y, mean, rstd))
+                trace.inputs.append(h)
         if self.exact:
-            return torch.baddbmm(exact[-1], last.float(), exact[-2]), trace
-        return self._affine(last, parts[-2], parts[-1]).float(), trace
+            return affine(exact[1], h.float(), exact[0]), trace
+        return affine(parts[-1], h, parts[-2]), trace
 
     def pull_back(
-        self, trace: Trace, g: Tensor, parameters: bool = False, inputs: slice | None = None
+        self, traces: list[Trace], g: Tensor, parameters: bool = False, inputs: slice | None = None
     ) -> Tensor | None:
         """From the loss's gradient `g` [members, n, out]: that by theta into `gradient`, that by columns of x returned.
 
         `inputs` names the columns; their gradient [n, columns] is the sum over members. Call it without autograd.
         """
-        grads = self._gradients() if parameters else []
-        for k in reversed(range(len(trace.inputs))):
-            h, weight = trace.inputs[k], trace.parts[2 * k]
-            g = g.to(h.dtype)
-            if parameters:
-                self._products(h, g, grads[2 * k])
-                torch.sum(g, 1, keepdim=True, out=grads[2 * k + 1])
-            if k:
-                y, mean, rstd = trace.norms[k - 1]
-                g = _relu_backward(torch.bmm(g, weight.mT), h, 0)
-                g = _layer_norm_backward(g, y, y.shape[-1:], mean, rstd, *self.units[k - 1], [True, False, False])[0]
+        if traces[0].columns[0].dim() == 3:
+            pairs = zip(
+                self._back(traces[0], g, self._gradients() if parameters else []), traces[0].parts[0], strict=True
+            )
+        else:
+            grads = self._gradients() if parameters else []
+            turned = [block.T.contiguous() for block in traces[0].columns] if parameters else []  # once for all members
+            pairs = [
+                (self._back(trace, g[k], [part[k] for part in grads], turned), trace.parts[0])
+                for k, trace in enumerate(traces)
+            ]
         if inputs is None:
             return None
-        blocks = [weight[inputs] for weight in trace.parts[0]]  # each contiguous
-        return sum(torch.mm(rows, block.T).float() for rows, block in zip(g, blocks, strict=True))
+        return sum(torch.mm(rows, weight[inputs].T).float() for rows, weight in pairs)
+
+    def _back(self, trace: Trace, g: Tensor, grads: list[Tensor], turned: list[Tensor] = ()) -> Tensor:
+        """Down to the first layer's output, whose gradient is returned; that by parts goes into `grads`, if any."""
+        product = torch.bmm if g.dim() == 3 else torch.mm
+        for k in reversed(range(len(trace.norms) + 1)):
+            g = g.to(trace.parts[0].dtype)
+            if grads:
+                if k:
+                    product(trace.inputs[k - 1].mT, g, out=grads[2 * k])
+                elif turned:
+                    parts = grads[0].split([len(block) for block in turned])
+                    for block, part in zip(turned, parts, strict=True):
+                        torch.mm(block, g, out=part)
+                else:
+                    product(trace.columns[0].mT, g, out=grads[0])
+                torch.sum(g, -2, keepdim=True, out=grads[2 * k + 1])
+            if k:
+                y, mean, rstd = trace.norms[k - 1]
+                g = _relu_backward(product(g, trace.parts[2 * k].mT), trace.inputs[k - 1], 0)
+                g = _layer_norm_backward(g, y, y.shape[-1:], mean, rstd, *self.units[k - 1], [True, False, False])[0]
+        return g
 
     @property
     def large(self) -> bool:
         return len(self.theta) > LARGE
-
-    def _affine(self, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """h weight + bias of each member: in one call, or, where calls cost less than that loses, one by one."""
-        if not self.large or torch.is_grad_enabled():
-            return torch.baddbmm(bias, h, weight)
-        y = h.new_empty(*h.shape[:2], weight.shape[-1])
-        for k in range(self.members):
-            torch.mm(h[k], weight[k], out=y[k])
-        return y.add_(bias)
-
-    def _products(self, h: Tensor, g: Tensor, out: Tensor) -> None:
-        """h^T g of each member; where all see one wide h, it is turned once."""
-        if self.large and h.stride(0) == 0:
-            turned = h[0].T.contiguous()
-            for k in range(self.members):
-                torch.mm(turned, g[k], out=out[k])
-        else:
-            torch.bmm(h.mT, g, out=out)
 
     def _split(self, flat: Tensor) -> list[Tensor]:
         parts = torch.split_with_sizes(flat, self.sizes)
@@ -133,13 +170,13 @@ class Ensemble(nn.Module):
         """Where `pull_back` writes the gradient by theta, flat and in `precision`; theta.grad in float32."""
         return self.theta.grad if self.precision == torch.float32 else self._scratch("gradient")[0]
 
-    def lower(self, block: slice) -> None:
-        """Bring that block of the copy in `precision` up to date; when all of them are, say so by `lowered`."""
-        if self.precision != torch.float32:
-            self._scratch("theta in precision")[0][block].copy_(self.theta[block])
+    @property
+    def copy(self) -> Tensor:
+        """Flat theta as the products use it, in `precision`: theta itself in float32; see `lowered`."""
+        return self.theta if self.precision == torch.float32 else self._scratch("theta in precision")[0]
 
     def lowered(self) -> None:
-        """The copy in `precision` is that of theta as it is now; any later change in place will be noticed."""
+        """The copy in `precision` has been made that of theta as it is now; any later change will be noticed."""
         self.copied = self.theta.data_ptr(), self.theta._version
 
     def _rough(self, exact: list[Tensor]) -> list[Tensor]:

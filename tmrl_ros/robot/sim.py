@@ -85,6 +85,10 @@ class SimRobot:
     def tcp_position(self) -> np.ndarray:
         return self.data.site_xpos[self._tcp].copy()
 
+    def tcp_rotation(self) -> np.ndarray:
+        """float64 [3, 3] of the TCP in the base frame."""
+        return self.data.site_xmat[self._tcp].reshape(3, 3).copy()
+
     def tcp_quaternion(self) -> np.ndarray:
         """x, y, z, w of the TCP in the base frame."""
         return _quaternion(self.data.site_xmat[self._tcp])
@@ -112,9 +116,9 @@ class SimRobot:
         """Everything needed to draw this moment again: arm 7, fingers 2, cube position 3 and quaternion wxyz 4."""
         return self.data.qpos.copy()
 
-    def render(self, qpos=None, camera="front", height=240, width=320) -> np.ndarray:
-        """uint8 [height, width, 3] rgb of this moment, or of a stored qpos."""
-        return self._draw(qpos, camera, height, width, depth=False)
+    def render(self, qpos=None, camera="front", height=240, width=320, shadows=True) -> np.ndarray:
+        """uint8 [height, width, 3] rgb of this moment, or of a stored qpos; shadows take nine tenths of the time."""
+        return self._draw(qpos, camera, height, width, depth=False, shadows=shadows)
 
     def render_belief(self, qpos, height=240, width=320) -> np.ndarray:
         """For people: a stored qpos, with a ghost of the cube where the policy is told that it is."""
@@ -128,7 +132,7 @@ class SimRobot:
         """The camera's focal length at this image height; the pixels are square."""
         return 0.5 * height / np.tan(np.radians(self.model.camera(camera).fovy[0]) / 2)
 
-    def _draw(self, qpos, camera, height, width, depth, ghost_m=None):
+    def _draw(self, qpos, camera, height, width, depth, ghost_m=None, shadows=True):
         renderer = self._renderers.get((height, width))
         if renderer is None:
             if os.environ["MUJOCO_GL"] == "disabled":
@@ -141,6 +145,7 @@ class SimRobot:
             mujoco.mj_forward(self.model, data)
         (renderer.enable_depth_rendering if depth else renderer.disable_depth_rendering)()
         renderer.update_scene(data, camera)
+        renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
         if ghost_m is not None:
             model.add_ghost(renderer.scene, ghost_m)
         return renderer.render()

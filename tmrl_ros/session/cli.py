@@ -9,10 +9,11 @@ import typer
 
 from tmrl_ros import __version__
 from tmrl_ros.errors import ConfigError, TmrlError
-from tmrl_ros.session import calibrate_cli, data_cli
+from tmrl_ros.session import calibrate_cli, data_cli, reward_cli
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="One hour at a Franka, simulated or real.")
 app.add_typer(data_cli.app, name="data")
+app.add_typer(reward_cli.app, name="reward")
 app.command()(calibrate_cli.calibrate)
 INTERRUPTED = 130
 Task = Annotated[Literal["pick_cube", "push_cube"], typer.Option(help="What the robot is to do.")]
@@ -42,6 +43,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
     minutes: Annotated[float, typer.Option(min=0.1, help="Robot minutes of fine-tuning, resets included.")] = 60.0,
     bias_cm: BiasCm = 5.0,
+    observe: Annotated[Literal["objects", "cloud", "image"], typer.Option(help="What the policy sees.")] = "objects",
     demos: Annotated[int, typer.Option(min=1, help="Demonstrations to collect.")] = 80,
     corrections: Annotated[
         int, typer.Option(min=0, help="Episodes that a person shows at deployment; their minutes count.")
@@ -59,6 +61,7 @@ def demo(
         seed=seed,
         minutes=minutes,
         bias_cm=bias_cm,
+        observe=observe,
         demos=demos,
         corrections=corrections,
         episodes=episodes,

@@ -139,9 +139,9 @@ def export(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Folder of a LeRobotDataset v3.0, or robomimic's HDF5 file.")],
+    source: Annotated[Path, typer.Argument(help="Bag of a collect session, LeRobotDataset v3.0, or HDF5 of robomimic.")],
     out: Out,
-    kind: Annotated[Literal["auto", "lerobot", "robomimic"], typer.Option("--from", help="auto: look.")] = "auto",
+    kind: Annotated[Literal["auto", "bag", "lerobot", "robomimic"], typer.Option("--from", help="auto: look.")] = "auto",
     state: Annotated[
         list[str] | None, typer.Option(help="Key that becomes part of the state; may be given several times.")
     ] = None,
@@ -152,15 +152,26 @@ def import_(
     task: Annotated[str, typer.Option(help="What to call the task; empty: as the data set does.")] = "",
     only: Annotated[str, typer.Option(help="The one task to take, where a LeRobotDataset has several.")] = "",
     hz: Annotated[int, typer.Option(min=0, help="Rows a second; 0: as the data set says.")] = 0,
-    calibration: Annotated[str, typer.Option(help="Identity of the camera calibration.")] = "unknown",
+    calibration: Annotated[str, typer.Option(help="Identity of the camera calibration; empty: as recorded.")] = "",
 ) -> None:
-    """Make a store of a data set that other software wrote."""
+    """Make a store of what a person showed in a collect session, or of a data set that other software wrote."""
     from tmrl_ros.data import exchange, lerobot_import, robomimic
 
     images = {} if no_images else _cameras(image or []) or None
-    wanted = exchange.Wanted(tuple(state or ()), images, task, only, hz, calibration)
     found = exchange.kind_of(source) if kind == "auto" else kind
+    if found == "bag":
+        return _from_bag(source, out, calibration)
+    wanted = exchange.Wanted(tuple(state or ()), images, task, only, hz, calibration or "unknown")
     _write(out, (lerobot_import if found == "lerobot" else robomimic).read(source, wanted))
+
+
+def _from_bag(bag: Path, out: Path, calibration: str) -> None:
+    from tmrl_ros.session import collected
+
+    demonstrations, dropped = collected.from_bag(bag, calibration)
+    _write(out, demonstrations)
+    for reason, count in dropped.items():
+        print(f"left out: {count}, {reason}")
 
 
 def _cameras(options: list[str]) -> dict[str, str]:

@@ -26,6 +26,8 @@ MODELS = {
     "learner": config.LearnerConfig,
     "recorder": config.RecorderConfig,
     "teleop": config.TeleopConfig,
+    "franka": config.FrankaConfig,
+    "reward": config.RewardConfig,
 }
 SECTIONS = MODELS | {  # of a parameter file
     "pretrain": config.PretrainConfig,
@@ -66,7 +68,7 @@ class SessionOptions(Model):
         False, description="nodes follow /clock; none has to, because data carries its own stamps"
     )
     run_dir: str = Field("runs/session", description="folder for the bag, checkpoints, logs and resolved parameters")
-    device: Literal["auto", "script", "joy", "keyboard", "spacenav", "gamepad"] = Field(
+    device: Literal["auto", "script", "joy", "keyboard", "spacenav", "gamepad", "gello"] = Field(
         "auto",
         description="what a person holds: to collect with (auto: a script in simulation, joy on a robot), or to take the "
         "arm from the policy with while it is fine-tuned",
@@ -84,6 +86,7 @@ class SessionOptions(Model):
     bias_cm: float = Field(0.0, ge=0, le=20, description="the knocked camera: error of every perceived position")
     real_time: bool = Field(False, description="pace the simulation by the wall clock")
     resume: bool = Field(False, description="go on with the finetune session that was stopped in run_dir")
+    reward: str = Field("", description="on a robot: folder of the classifier that says success (`tmrl reward train`)")
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class NodeSpec:
 
 def node_names(kind: Kind, options: SessionOptions) -> list[str]:
     """Names in starting order."""
-    names = ["sim"] if options.sim else []
+    names = ["sim"] if options.sim else ["franka", *(["reward"] if options.reward else [])]
     names += ["perception", "recorder"]
     teleop = ["teleop"] if _device(options) != "joy" else []  # its driver alone is enough
     attended = teleop if options.device not in ("auto", "script") else []
@@ -114,8 +117,15 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
     if kind == "finetune" and options.method == "base":
         learning = ", ".join(name for name, facts in METHODS.items() if facts.heads)
         raise ConfigError(f"method base does not learn; finetune with one of {learning}")
+    if options.reward and options.sim:
+        raise ConfigError("reward is for a robot: a simulation knows itself what succeeds; leave it out")
     parameters = read_parameters(parameters_file(options.params_file, options.sim), SECTIONS)
+    for name in node_names(kind, options):
+        validate(MODELS[name], parameters[name])  # what an option overrides, too, must be sound
     derived = _derived(kind, options)
+    limits = validate(config.SupervisorConfig, parameters["supervisor"]).limits
+    derived["teleop"]["gello.step_m"] = limits.step_m  # both mean the same share
+    derived["recorder"]["calibration"] = _absolute(parameters["perception"].get("calibration", ""))
     going_on = _going_on(kind, options)
     specs = []
     for name in node_names(kind, options):
@@ -152,7 +162,12 @@ def build_replay(options: ReplayOptions) -> list[NodeSpec]:
     own = {
         "policy": base | ({"actor": ""} if resumed else {}),  # that it went on with: the bag has its versions
         "learner": {**base, "checkpoint": str(run / "checkpoints"), "catch_up": ""},
-        "recorder": {"bag": str(run / "bag"), "resume": False},
+        "recorder": {
+            "bag": str(run / "bag"),
+            "resume": False,
+            "parameters": str(run / "parameters.yaml"),
+            "calibration": "",
+        },
         "player": {
             "bag": str(bag),
             "nodes": " ".join(names),
@@ -174,6 +189,8 @@ def build_replay(options: ReplayOptions) -> list[NodeSpec]:
 def check_folders(specs: Sequence[NodeSpec]) -> None:
     """Raise where a folder to read is missing or one to write is there: what the nodes would say after their start."""
     for spec in specs:
+        if spec.name == "reward" and not Path(folder := spec.parameters["classifier"]).is_dir():
+            raise DataError(f"reward {folder} does not exist; give a folder that `tmrl reward train` wrote")
         for name in ("base", "actor") if spec.name in ("policy", "learner") else ():
             folder = spec.parameters.get(name)
             if name == "base" and not folder:
@@ -219,8 +236,10 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         if options.bias_cm
         else {},
         "perception": {},
-        "recorder": {"bag": str(run / "bag")},
+        "recorder": {"bag": str(run / "bag"), "parameters": str(run / "parameters.yaml")},
         "teleop": _teleop(options),
+        "franka": {},
+        "reward": {"classifier": _absolute(options.reward)},
         "policy": {
             "base": _absolute(options.base),
             "actor": _absolute(options.actor),

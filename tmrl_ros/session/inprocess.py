@@ -20,12 +20,16 @@ from tmrl_ros.policy.server import PolicyServer
 from tmrl_ros.policy.versions import ActorVersions
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.teleop_script import ScriptedTeleop
+from tmrl_ros.session.seeing import Seeing
 from tmrl_ros.supervisor.core import SupervisorCore
 from tmrl_ros.types import CommandWindow, Decision, DecisionRequest, Observation, ResetRequest, RobotState, SessionState
 
 
 class InProcessSession:
-    """Runs one session to its end; `watch` gets every Observation, Decision, EpisodeEvent and dict of metrics."""
+    """Runs one session to its end; `watch` gets every Observation, Decision, EpisodeEvent and dict of metrics.
+
+    Where cameras look, an observation is made only when it is needed: at decisions, and at each row of a person's.
+    """
 
     def __init__(
         self,
@@ -35,14 +39,15 @@ class InProcessSession:
         learner: Learner | None = None,
         teleop: ScriptedTeleop | None = None,
         watch: Callable[[object], None] = lambda record: None,
+        seeing: Seeing | None = None,
     ):
         self.sim, self.supervisor, self.policy, self.learner, self.teleop = sim, supervisor, policy, learner, teleop
-        self.watch = watch
+        self.watch, self.seeing = watch, seeing
         self.assembler = Assembler(supervisor.config.timing)
         self.versions = ActorVersions(learner.config.versions) if learner else None
         if learner:
             self._offer_actor()
-        self.tick_count = 0
+        self.tick_count, self._observed_ns = 0, -1
         self.observation, self.felt, self.wanted_width_m = None, None, 0.0  # of the last observation tick
 
     @classmethod
@@ -50,13 +55,15 @@ class InProcessSession:
         """The session that these configurations by node name describe (session/graph.py)."""
         sim, supervisor = nodes["sim"], nodes["supervisor"]
         policy, learner, teleop = nodes.get("policy"), nodes.get("learner"), nodes.get("teleop")
+        robot, perception = SimRobot(sim.task, sim.timing, sim.shift, sim.seed), nodes.get("perception")
         return cls(
-            SimRobot(sim.task, sim.timing, sim.shift, sim.seed),
+            robot,
             SupervisorCore(supervisor),
             policy and PolicyServer(policy, BasePolicy.load(Path(policy.base))),
             learner and _learner(learner),
             teleop and ScriptedTeleop(teleop.task.name, teleop.seed),
             watch,
+            Seeing.through(perception, robot, sim) if perception and perception.cameras else None,
         )
 
     def run(self) -> None:
@@ -69,15 +76,15 @@ class InProcessSession:
         """One tick of the command stream."""
         timing = self.supervisor.config.timing
         observing = self.tick_count % (timing.command_hz // timing.action_hz) == 0
-        if observing:
-            self.observation = observe(self.sim)
-            self.assembler.observe(self.observation)
-            self.watch(self.observation)
+        if observing and (self.teleop or not self.seeing):
+            self._observe()
         wish = self.teleop.command(self.sim) if self.teleop and observing else None
         need = self.supervisor.tick(self._robot_state(observing), self.sim.task_state(), wish)
         if isinstance(need, DecisionRequest):
             self._use_due_actor(need.decision)
-            self.supervisor.offer(self.policy.decide(need, self.observation))
+            self._observe()
+            if self.observation:  # without one there is no chunk, and the supervisor holds
+                self.supervisor.offer(self.policy.decide(need, self.observation))
         elif isinstance(need, ResetRequest):
             self.sim.reset_objects(need.stream, need.episode)
             self.supervisor.objects_reset(True)
@@ -85,11 +92,22 @@ class InProcessSession:
         for record in self.supervisor.drain():
             self.watch(record)
             if isinstance(record, Decision):
+                self._observe()
                 self._learn_from(record)
         if observing:  # gripper_command is published then, so the hand follows a reset's wish no sooner
             self.wanted_width_m = width_m
         self.sim.run_tick(as_published(window), self.wanted_width_m)
         self.tick_count += 1
+
+    def _observe(self) -> None:
+        """The observation of this tick, once; None where the cameras' images make none."""
+        if self._observed_ns == self.sim.stamp_ns:
+            return
+        self._observed_ns = self.sim.stamp_ns
+        self.observation = self.seeing.observe(self.sim) if self.seeing else observe(self.sim)
+        if self.observation:
+            self.assembler.observe(self.observation)
+            self.watch(self.observation)
 
     def _robot_state(self, observing: bool) -> RobotState:
         """Joints of this tick; width and force come at observation ticks, and stand until the next."""

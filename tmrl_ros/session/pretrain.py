@@ -15,10 +15,11 @@ def run(demos: Path, out: Path, config: PretrainConfig) -> BasePolicy:
     if out.exists():
         raise DataError(f"{out} already exists; choose another folder or remove it")
     demonstrations = store.read(demos)
-    states, chunks = store.chunks(demonstrations, config.timing.action_horizon)
+    _, chunks = store.chunks(demonstrations, config.timing.action_horizon)
     title = f"pretrain {config.policy.kind} on {len(demonstrations.ends)} demonstrations"
     with update_progress(title, config.policy.steps, "pretrain/loss") as show:
-        policy = pretrain({"state": states}, chunks, config.policy, config.seed, show, demonstrations.meta.state_names)
+        seen = store.inputs(demonstrations)
+        policy = pretrain(seen, chunks, config.policy, config.seed, show, demonstrations.meta.state_names)
     policy.save(
         out, {"task": demonstrations.meta.task, "demonstrations": len(demonstrations.ends), "seed": config.seed}
     )

@@ -21,7 +21,7 @@ FREE = {
     ("supervisor", "resume"),
     ("supervisor", "session_min"),
     ("recorder", "resume"),
-    ("recorder", "topics"),
+    *(("recorder", name) for name in ("topics", "segment_s", "compression", "sync_s", "limit_gb", "free_gb")),
     ("policy", "actor"),
     ("learner", "catch_up"),
     ("learner", "checkpoint_episodes"),

@@ -52,6 +52,7 @@ class SupervisorCore:
         self._reset: Reset | None = None
         self._failed_resets, self._held_since_s, self._end_reason = 0, 0.0, ""
         self._pressed = False  # the emergency stop
+        self._robot_fault = ""  # what the robot says is wrong with it
         self._take_up(config.resume)
 
     def _take_up(self, before: Resume) -> None:
@@ -84,6 +85,8 @@ class SupervisorCore:
             raise TmrlError("there is no hold to resume from")
         if self._pressed:
             raise TmrlError("the emergency stop is pressed; release it first")
+        if self._robot_fault:
+            raise TmrlError(self._robot_fault)
         if not self.motion.standing:
             raise TmrlError("the arm is still moving; resume once it stands")
         self.arbiter.resume()
@@ -145,6 +148,12 @@ class SupervisorCore:
         self._pressed = pressed
         if pressed:
             self._stop(Mode.FAULT, "the emergency stop is pressed")
+
+    def robot_fault(self, reason: str) -> None:
+        """What the robot says is wrong with it (empty: nothing): a fault, and until a person resumes after it."""
+        self._robot_fault = reason
+        if reason:
+            self._stop(Mode.FAULT, reason)
 
     def silence(self, source: str) -> None:
         """A watchdog of the caller ran out."""
@@ -211,6 +220,8 @@ class SupervisorCore:
         return None
 
     def _guard(self, robot: RobotState) -> None:
+        if self._robot_fault and self.motion.standing:
+            self.motion.anchor(robot.q)  # it follows no command now, and shall not leap to an old one
         try:
             gates.check_following(robot, self.motion.q)
         except ActionError as error:
@@ -306,7 +317,7 @@ class SupervisorCore:
     def _auto_resume_due(self) -> bool:
         held_s = self.robot_time_s - self._held_since_s
         wait_s = self.config.auto_resume_s
-        ready = self.motion.standing and not self._pressed
+        ready = self.motion.standing and not self._pressed and not self._robot_fault
         return bool(self.arbiter.latched and wait_s and held_s >= wait_s and ready)
 
     def _time_is_up(self) -> bool:

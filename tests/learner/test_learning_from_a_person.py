@@ -36,7 +36,6 @@ def shown(actions, decision=0, terminated=True) -> Transition:
         observation=seen[0], next_observation=seen[1], modulation=Modulation(EMPTY), actions=padded,
         executed=len(actions), reward=-1.0 + terminated, terminated=terminated, truncated=False, success=terminated,
         episode=0, decision=decision, actor_version=0, greedy=False, demo=True,
-        row_states=np.zeros((len(actions), 3), np.float32),
     )  # fmt: skip
 
 

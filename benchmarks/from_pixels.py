@@ -1,0 +1,144 @@
+"""pick_cube from what a camera shows: CSP and TMRL through the perception of a robot, after the camera was knocked.
+
+    python benchmarks/from_pixels.py [--quick] [--input cloud image] [--seeds 0 1 2]
+
+Demonstrations, pre-training, evaluation of the base, fine-tuning, evaluation on the same fresh start states, each in this
+machine's simulation in one process (`tmrl demo --observe cloud --in-process`). Every observation is made of the rendered
+frames of one camera by perception/observer.py, as the node does it. After the demonstrations the camera is moved by 5 cm
+and its calibration file stays: each point of a cloud is off by that, and the image is another one.
+
+A run that is done in runs/ is not done again; results accumulate in benchmarks/results/from_pixels.{md,json,png}.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from tmrl_ros.session import runlog, summary
+from tmrl_ros.session.plots import plot_success
+
+RUNS, RESULTS = Path("runs"), Path(__file__).parent / "results"
+INPUTS = ("cloud", "image")
+MINUTES, DEMOS, EPISODES = 60, 80, 50
+
+
+def folder(observe: str, seed: int, quick: bool = False) -> Path:
+    return RUNS / f"pixels_{observe}_{seed}{'_quick' * quick}"
+
+
+def run(observe: str, seed: int, quick: bool) -> None:
+    """One job, unless it is done; what it cost stays beside it."""
+    at = folder(observe, seed, quick)
+    at.mkdir(parents=True, exist_ok=True)
+    if not (at / "summary.json").exists():
+        minutes, demos, episodes = (1, 2, 2) if quick else (MINUTES, DEMOS, EPISODES)
+        words = [f"--observe={observe}", f"--seed={seed}", f"--minutes={minutes}", f"--demos={demos}"]
+        words += [f"--episodes={episodes}", f"--name={at.name}", "--in-process"]
+        before_s = cpu_s()
+        with (at / "demo.log").open("a") as log:
+            command = [sys.executable, "-m", "tmrl_ros.session.cli", "demo", *words]
+            subprocess.run(command, check=True, stdout=log, stderr=log)
+        (at / "cpu_s.json").write_text(json.dumps(round(cpu_s() - before_s, 1)))
+
+
+def cpu_s() -> float:
+    """Processor time of the children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def outcome(observe: str, seed: int, quick: bool = False) -> dict:
+    """What the table and the picture need of one run."""
+    at = folder(observe, seed, quick)
+    found = summary.read(at)
+    names = ("robot_minutes", "robot_minutes_to_80", "robot_minutes_to_95", "real_time_factor", "revision")
+    return {
+        "base": found["base_success"],
+        "final": found["final_success"],
+        **{name: found[name] for name in names},
+        "wall_s": round(sum(found["wall_s"].values()), 1),
+        "cpu_s": json.loads((at / "cpu_s.json").read_text()),
+        "curve": summary.curve(runlog.episode_events(at, "finetune")),
+    }
+
+
+def table(found: dict) -> str:
+    """Markdown, a row a run."""
+    head = "input | seed | base (n) | final (n, 95 %) | robot-minutes | to 80 % | to 95 % | wall min | processor min"
+    rows = [f"| {head} |", "|" + "---|" * 9]
+    for observe, seeds in found.items():
+        for seed, r in seeds.items():
+            base, final = r["base"], r["final"]
+            to = [
+                "never" if r[f"robot_minutes_to_{s}"] is None else f"{r[f'robot_minutes_to_{s}']:.1f}" for s in (80, 95)
+            ]
+            cells = [observe, seed, f"{base['value']:.2f} ({base['n']})"]
+            cells += [f"{final['value']:.2f} ({final['n']}, {final['low']:.2f}-{final['high']:.2f})"]
+            cells += [f"{r['robot_minutes']:.1f}", *to, f"{r['wall_s'] / 60:.1f}", f"{r['cpu_s'] / 60:.1f}"]
+            rows.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(rows)
+
+
+def result(found: dict) -> dict:
+    """The figures of the issue: the worst base and the worst final over the seeds, by input."""
+    return {
+        observe: {
+            "base_max": max(r["base"]["value"] for r in seeds.values()),
+            "final_min": min(r["final"]["value"] for r in seeds.values()),
+            "seeds": len(seeds),
+            "wall_min": [round(r["wall_s"] / 60, 1) for r in seeds.values()],
+        }
+        for observe, seeds in found.items()
+    }
+
+
+def write(found: dict) -> dict:
+    """benchmarks/results/from_pixels.{md,json,png}: these runs beside those of earlier calls; returns all of them."""
+    path = RESULTS / "from_pixels.json"
+    before = json.loads(path.read_text())["runs"] if path.exists() else {}
+    merged = {observe: before.get(observe, {}) | found.get(observe, {}) for observe in INPUTS}
+    merged = {
+        observe: dict(sorted(seeds.items(), key=lambda row: int(row[0]))) for observe, seeds in merged.items() if seeds
+    }
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU, shared"
+    path.write_text(json.dumps({"machine": machine, "result": result(merged), "runs": merged}, indent=1))
+    (RESULTS / "from_pixels.md").write_text(f"{table(merged)}\n\n{SAID}\n\nMachine: {machine}\n")
+    curves = {f"TMRL from {observe}": [r["curve"] for r in seeds.values()] for observe, seeds in merged.items()}
+    plot_success(curves, RESULTS / "from_pixels.png")
+    return merged
+
+
+SAID = (
+    "`python benchmarks/from_pixels.py`; what it does stands at its top. Base and final: fresh start states, the same for "
+    "both. Wall time is of all phases on a machine that others used too; processor time is what they took of one core."
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="short runs that show that all of it works")
+    parser.add_argument("--input", nargs="+", choices=INPUTS, default=list(INPUTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = parser.parse_args()
+    seeds = [10] if options.quick else options.seeds
+    found: dict = {}
+    for observe in options.input:
+        for seed in seeds:
+            run(observe, seed, options.quick)
+            found.setdefault(observe, {})[str(seed)] = outcome(observe, seed, options.quick)
+            if not options.quick:
+                write(found)
+    whole = found if options.quick else write(found)
+    print(table(whole))
+    print(json.dumps(result(whole)))
+
+
+if __name__ == "__main__":
+    main()

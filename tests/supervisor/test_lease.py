@@ -1,0 +1,48 @@
+"""One operator acts, the others watch."""
+
+import pytest
+
+from tmrl_ros.errors import TmrlError
+from tmrl_ros.supervisor.lease import Lease
+
+
+def test_while_nobody_is_heard_anybody_may_act():
+    lease = Lease()
+    lease.check("")
+    lease.check("anna")
+    lease.hear("", 0)
+    lease.check("ben")
+
+
+def test_the_first_that_is_heard_acts_and_the_others_are_told_who_does():
+    lease = Lease()
+    lease.hear("anna", 0)
+    lease.hear("ben", 0.1)
+    lease.check("anna")
+    with pytest.raises(TmrlError, match="'anna' operates this session and 'ben' may only watch"):
+        lease.check("ben")
+    with pytest.raises(TmrlError, match="a caller without a name may only watch"):
+        lease.check("")
+
+
+def test_the_lease_is_kept_by_being_heard_and_free_after_silence():
+    lease = Lease()
+    lease.hear("anna", 0)
+    assert lease.lost(1.9) == ""
+    lease.hear("anna", 1.9)
+    lease.hear("ben", 3.7)
+    assert lease.lost(3.8) == ""
+    assert lease.lost(3.9) == "anna" and lease.lost(3.9) == ""
+    lease.hear("ben", 4.0)
+    with pytest.raises(TmrlError, match="'ben' operates"):
+        lease.check("anna")
+
+
+def test_only_the_holder_lets_go():
+    lease = Lease()
+    lease.hear("anna", 0)
+    with pytest.raises(TmrlError):
+        lease.release("ben")
+    lease.release("anna")
+    assert not lease.holder and lease.lost(10) == ""
+    lease.check("ben")

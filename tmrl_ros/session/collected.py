@@ -1,0 +1,55 @@
+"""Demonstrations out of the records of a collect session: as they were heard, or from its bag."""
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tmrl_ros.config import PerceptionConfig, SupervisorConfig, validate
+from tmrl_ros.data import store
+from tmrl_ros.data.assembler import demonstrations
+from tmrl_ros.data.seen import seen_at_rows
+from tmrl_ros.errors import DataError
+from tmrl_ros.nodes.replay import records
+from tmrl_ros.parameters import read_parameters
+from tmrl_ros.perception.calibration import Calibration
+from tmrl_ros.perception.state import STATE_NAMES, names_of
+from tmrl_ros.session import graph
+
+ACTION_NAMES = ["tcp_displacement_x", "tcp_displacement_y", "tcp_displacement_z", "grip"]
+
+
+def from_records(
+    heard: Iterable, supervisor: SupervisorConfig, perception: PerceptionConfig, calibration: str
+) -> tuple[store.Demonstrations | None, Counter[str]]:
+    """(the kept episodes or None, how many records made none by reason); `calibration` names that of the cameras."""
+    kept, dropped = demonstrations(heard, supervisor.timing)
+    if not kept:
+        return None, dropped
+    meta = store.StoreMeta(
+        task=supervisor.task.name,
+        seed=supervisor.seed,
+        calibration=calibration,
+        state_names=names_of(perception.state.split()) if perception.cameras else STATE_NAMES,
+        action_names=ACTION_NAMES,
+        action_hz=supervisor.timing.action_hz,
+    )
+    rows = [(episode.states, episode.actions) for episode in kept]
+    return store.collect(rows, meta, *seen_at_rows(kept)), dropped
+
+
+def from_bag(bag: Path, calibration: str = "") -> tuple[store.Demonstrations, Counter[str]]:
+    """The same of a bag, with parameters.yaml of its session beside it; an empty `calibration` is the session's own.
+
+    Raises DataError if no whole episode of it was kept.
+    """
+    file = bag.resolve().parent / "parameters.yaml"
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; a bag is read with the parameters that its session left there")
+    parameters = read_parameters(file, graph.MODELS)
+    supervisor, perception = (validate(graph.MODELS[name], parameters[name]) for name in ("supervisor", "perception"))
+    if not calibration:
+        calibration = Calibration.read(Path(perception.calibration)).id if perception.cameras else "unknown"
+    made, dropped = from_records(records(bag), supervisor, perception, calibration)
+    if made is None:
+        raise DataError(f"{bag} holds no demonstration that was kept and is whole ({dict(dropped)}); collect again")
+    return made, dropped
