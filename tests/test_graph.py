@@ -21,6 +21,15 @@ def test_each_session_has_the_nodes_it_needs():
     robot = set(by_name("finetune", sim=False))
     assert robot == {"franka", "perception", "recorder", "policy", "learner", "supervisor"}
     assert set(by_name("finetune", sim=False, reward="/r")) - robot == {"reward"}
+    assert set(by_name("finetune", sim=False, controller="crisp")) - robot == {"crisp"}
+    assert set(by_name("finetune", sim=False, device="spacenav")) - robot == {"teleop"}
+
+
+def test_where_a_person_takes_part_a_simulation_runs_in_their_time_and_waits_for_no_learner():
+    specs = by_name("finetune", device="gamepad")
+    assert specs["sim"].parameters["timing"]["real_time"] and "teleop" in specs
+    assert not specs["policy"].parameters["wait_for_learner"]
+    assert by_name("finetune")["policy"].parameters["wait_for_learner"]
 
 
 def test_a_simulation_needs_no_classifier_of_success():

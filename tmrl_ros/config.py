@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from tmrl_ros.documents import shown
 from tmrl_ros.errors import ConfigError
@@ -19,9 +19,16 @@ CameraName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]  # 
 
 
 class Model(BaseModel):
-    """Strict and frozen: extra keys, NaN and infinity are refused."""
+    """Strict and frozen: extra keys, NaN and infinity are refused, and true and false for a number."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_no_flags(cls, value, info):
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation in (int, float):
+            raise ValueError("a number is wanted here, not true or false")
+        return value
 
 
 class Timing(Model):
@@ -520,7 +527,9 @@ class LearnerConfig(SteeringConfig):
     sac: SacConfig = SacConfig()
     offline: OfflineConfig = OfflineConfig()
     demos: str = Field("", description="demonstration store; needed where sac.demo_share > 0")
-    corrections: str = Field("", description="store of a person's episodes at deployment, learned from before the session")
+    corrections: str = Field(
+        "", description="store of a person's episodes at deployment, learned from before the session"
+    )
     corrections_updates: int = Field(500, ge=0, description="updates on them before the first decision")
     relabel_error: float = Field(
         0.25, ge=0, description="largest rms, in action units, from what a person did to the nearest chunk of the base"

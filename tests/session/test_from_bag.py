@@ -8,7 +8,7 @@ from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.nodes import replay
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.session import cli, from_bag
+from tmrl_ros.session import cli, from_bag, summary
 from tmrl_ros.session.starter import run_session
 
 PATIENCE_S = 60.0
@@ -84,6 +84,20 @@ def test_the_command_learns_and_leaves_an_actor(recorded, tmp_path, monkeypatch,
         expected.update()
     assert learned.digest == expected.digest
     assert (tmp_path / "run/actor/meta.json").exists()
+
+
+def test_a_session_has_its_report_from_the_bag_alone(recorded, tmp_path, monkeypatch, capsys):
+    folder, config = tmp_path / "session", recorded[1]
+    folder.mkdir()
+    for name in ("bag", "parameters.yaml"):
+        (folder / name).symlink_to(recorded[0] / name)
+    assert tmrl(monkeypatch, "report", folder) == 0
+    result, page = summary.read(folder), (folder / "report.html").read_text()
+    assert (result["task"], result["method"]) == ("pick_cube", config.method)
+    assert result["robot_minutes"] == pytest.approx(MINUTES, abs=0.01) and result["updates"] > 20
+    assert "not evaluated" in page and "learner" in (folder / "config.yaml").read_text()
+    assert tmrl(monkeypatch, "report", folder, "--before", tmp_path) == 2
+    assert "holds no bag" in capsys.readouterr().err
 
 
 def test_bags_without_decisions_and_doubtful_wishes_are_refused_in_a_sentence(recorded, tmp_path, monkeypatch, capsys):

@@ -75,15 +75,6 @@ def test_the_knock_moves_the_camera_and_leaves_the_calibration(run):
     np.testing.assert_array_equal(seen[5.0].state, seen[0.0].state)
 
 
-class Eager(InProcessSession):
-    """Makes every observation, as perception does over ROS."""
-
-    def tick(self):
-        if self.sim.observing:
-            self._observe()
-        super().tick()
-
-
 def decisions(heard):
     """Stamp, rows and reward of each, bit for bit, in float32 as in messages."""
     heard = [from_msg(to_msg(record)) for record in heard if isinstance(record, Decision)]
@@ -103,18 +94,20 @@ def finetuning(job, run_dir, out):
     return graph.build("finetune", chosen, overrides)
 
 
-def in_one_process(specs, kind):
+def in_one_process(specs, sparing):
     heard = []
     nodes = {spec.name: validate(graph.MODELS[spec.name], spec.parameters) for spec in specs}
-    kind.of_nodes(nodes, heard.append).run()
+    session = InProcessSession.of_nodes(nodes, heard.append)
+    session.sparing = sparing
+    session.run()
     return heard
 
 
 def test_a_session_is_the_same_over_dds_and_where_only_what_decisions_need_is_rendered(run, tmp_path):
     specs = finetuning(*run, tmp_path)
-    sparing = in_one_process(specs, InProcessSession)
+    sparing = in_one_process(specs, sparing=True)
     assert len(decisions(sparing)) > 10
-    eager = in_one_process(specs, Eager)
+    eager = in_one_process(specs, sparing=False)
     made = [sum(isinstance(record, Observation) for record in heard) for heard in (sparing, eager)]
     assert made[0] < made[1] / 3
     assert decisions(sparing) == decisions(eager)

@@ -16,8 +16,8 @@ def overlay(
 ) -> np.ndarray:
     """uint8 [height * scale, width * scale, 3]: `image` with the crop's box, every point in it and the final cloud.
 
-    `crop` [3, n] and `cloud` [m, 3 or 6] are in m, base frame; where the camera has moved since it was calibrated, box and
-    points lie where perception believes that they are.
+    `crop` [3, n] and `cloud` [m, 3 or 6] are in m, base frame; where the camera has moved since it was calibrated, box
+    and points lie where perception believes that they are.
     """
     picture = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     corners = np.array(list(itertools.product(*zip(box_min_m, box_max_m, strict=True))))
@@ -33,7 +33,7 @@ def overlay(
 
 
 def pixels(camera: CameraModel, points: np.ndarray, scale: int = 1) -> np.ndarray:
-    """int [k, 2], x and y in an image that is `scale` times as large: of those points [3, n] that are before the lens."""
+    """int [k, 2], x and y in an image `scale` times as large, of those points [3, n] m that are before the lens."""
     pose = camera.base_from_camera
     seen = pose[:3, :3].T @ (points - pose[:3, 3:])
     seen = camera.intrinsics.matrix @ seen[:, seen[2] > NEAR_M]

@@ -225,10 +225,17 @@ def preflight(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Write a run's report again."""
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or run_dir of a finetune session.")],
+    before: Annotated[Path | None, typer.Option(help="run_dir of a session that evaluated the base policy.")] = None,
+    after: Annotated[Path | None, typer.Option(help="run_dir of a session that evaluated what was learned.")] = None,
+) -> None:
+    """Write the report of a run: of `tmrl demo` again, of a session on a robot from its bag."""
+    from tmrl_ros.session import recorded_run
     from tmrl_ros.session.report import write_report
 
+    if (run / "bag").is_dir():
+        recorded_run.write(run, before, after)
     print(write_report(run))
 
 

@@ -18,6 +18,7 @@ from tmrl_ros.session import graph, phases, runlog, summary
 from tmrl_ros.session.frames import film_first_episode
 from tmrl_ros.session.phases import Job
 from tmrl_ros.session.report import write_report
+from tmrl_ros.session.seen_pictures import write_seen
 
 RUNS = Path("runs")
 
@@ -50,11 +51,14 @@ def run(name: str = "", **wishes) -> Path:
 
 
 def pictures(job: Job, run_dir: Path) -> None:
-    """The first fresh start state, before and after."""
+    """The first fresh start state, before and after; and what perception makes of it, where cameras look."""
     for phase, name in (("base", "before"), ("final", "after")):
         parameters = read_parameters(run_dir / phase / "parameters.yaml", graph.MODELS)
         nodes = {node: validate(graph.MODELS[node], parameters[node]) for node in ("sim", "policy", "supervisor")}
         film_first_episode(nodes, run_dir / "frames" / name)
+    perception = validate(graph.MODELS["perception"], parameters["perception"])
+    if perception.cameras:
+        write_seen(nodes["sim"], perception, phases.FRESH_STREAM, run_dir / "frames" / "seen")
 
 
 def _once(console: Console, run_dir: Path, title: str, name: str, work: Callable[[], None]) -> None:

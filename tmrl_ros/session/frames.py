@@ -22,6 +22,7 @@ def film_first_episode(nodes: Mapping[str, Model], folder: Path) -> None:
 
     one = nodes["supervisor"].model_copy(update={"episodes": 1})
     session = InProcessSession.of_nodes({**nodes, "supervisor": one}, watch)
+    session.sparing = False
     session.run()
     scenes.append(session.sim.qpos())
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,11 +28,11 @@ MODELS = {
     "teleop": config.TeleopConfig,
     "franka": config.FrankaConfig,
     "reward": config.RewardConfig,
+    "crisp": config.CrispConfig,
 }
 SECTIONS = MODELS | {  # of a parameter file
     "pretrain": config.PretrainConfig,
     "realsense": config.RealSenseConfig,
-    "crisp": config.CrispConfig,
 }
 PLAYING = {"player": config.PlayerConfig}
 PLAYABLE = ("perception", "policy", "learner", "recorder", "supervisor", "teleop")
@@ -60,6 +60,9 @@ class SessionOptions(Model):
     """Arguments of `ros2 launch tmrl_ros <kind>.launch.py` and of `tmrl up <kind>`, both as name:=value."""
 
     sim: bool = Field(True, description="simulate the robot; false: a real one, see robot_ip")
+    controller: Literal["trajectory", "crisp"] = Field(
+        "trajectory", description="on a robot: joint_trajectory_controller, or one of CRISP's that you start, for contact"
+    )
     robot_ip: str = Field("", description="address of the robot; starts franka_bringup (launch only)")
     use_fake_hardware: bool = Field(False, description="franka_bringup without a robot")
     namespace: str = Field("", description="ROS namespace of every node")
@@ -101,7 +104,8 @@ class NodeSpec:
 
 def node_names(kind: Kind, options: SessionOptions) -> list[str]:
     """Names in starting order."""
-    names = ["sim"] if options.sim else ["franka", *(["reward"] if options.reward else [])]
+    own = {"crisp": options.controller == "crisp", "reward": bool(options.reward)}
+    names = ["sim"] if options.sim else ["franka", *(name for name, wanted in own.items() if wanted)]
     names += ["perception", "recorder"]
     teleop = ["teleop"] if _device(options) != "joy" else []  # its driver alone is enough
     attended = teleop if options.device not in ("auto", "script") else []
@@ -239,6 +243,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         "recorder": {"bag": str(run / "bag"), "parameters": str(run / "parameters.yaml")},
         "teleop": _teleop(options),
         "franka": {},
+        "crisp": {},
         "reward": {"classifier": _absolute(options.reward)},
         "policy": {
             "base": _absolute(options.base),

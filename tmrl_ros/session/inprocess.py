@@ -28,7 +28,8 @@ from tmrl_ros.types import CommandWindow, Decision, DecisionRequest, Observation
 class InProcessSession:
     """Runs one session to its end; `watch` gets every Observation, Decision, EpisodeEvent and dict of metrics.
 
-    Where cameras look, an observation is made only when it is needed: at decisions, and at each row of a person's.
+    Where cameras look, an observation is made only when it is needed: at decisions, and at each row of a person's. Set
+    `sparing` to False to have all of them.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class InProcessSession:
         seeing: Seeing | None = None,
     ):
         self.sim, self.supervisor, self.policy, self.learner, self.teleop = sim, supervisor, policy, learner, teleop
-        self.watch, self.seeing = watch, seeing
+        self.watch, self.seeing, self.sparing = watch, seeing, bool(seeing and not teleop)
         self.assembler = Assembler(supervisor.config.timing)
         self.versions = ActorVersions(learner.config.versions) if learner else None
         if learner:
@@ -76,7 +77,7 @@ class InProcessSession:
         """One tick of the command stream."""
         timing = self.supervisor.config.timing
         observing = self.tick_count % (timing.command_hz // timing.action_hz) == 0
-        if observing and (self.teleop or not self.seeing):
+        if observing and not self.sparing:
             self._observe()
         wish = self.teleop.command(self.sim) if self.teleop and observing else None
         need = self.supervisor.tick(self._robot_state(observing), self.sim.task_state(), wish)

@@ -81,7 +81,7 @@ def _node(spec: NodeSpec, parameters: Path, namespace: str) -> Node:
 
 
 def _robot(options: SessionOptions) -> list:
-    """franka_bringup and the trajectory controller, where a robot is asked for."""
+    """franka_bringup and the trajectory controller, where a robot is asked for; CRISP's have names of their own."""
     if options.sim or not (options.robot_ip or options.use_fake_hardware):
         return []
     values = {"robot_type": "fr3", "robot_ip": options.robot_ip, "namespace": options.namespace}
@@ -93,4 +93,5 @@ def _robot(options: SessionOptions) -> list:
         namespace=options.namespace,
         arguments=["joint_trajectory_controller"],
     )
-    return [IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=values.items()), spawner]
+    bringup = IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=values.items())
+    return [bringup, spawner] if options.controller == "trajectory" else [bringup]

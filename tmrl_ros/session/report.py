@@ -9,6 +9,7 @@ Reads from the run folder, and leaves out what is not there:
 | config.yaml | the resolved configuration, shown as it is |
 | dial.json | {"sigma": [n], "spread": [n]}, optionally "coverage": [n] and "marginal_spread": number |
 | frames/before/*.png, frames/after/*.png | pictures of one episode of the base and of the final policy, in order |
+| frames/seen/*.png | the first start as perception sees it, with the camera as calibrated and as moved |
 
 The dial check is in shares of the action range: `spread` is the standard deviation of chunks sampled at one
 observation, `coverage` how much of the demonstrated range they reach, `marginal_spread` that of all demonstrations.
@@ -58,7 +59,7 @@ def _content(run_dir: Path) -> dict[str, Any]:
         "name": run_dir.resolve().name,
         "summary": result,
         "success": _picture(plots.success_figure(training, result)) if training else None,
-        "strips": {when: _strip(run_dir / "frames" / when) for when in ("before", "after")},
+        "strips": {when: _strip(run_dir / "frames" / when) for when in ("before", "after", "seen")},
         "sigma": _picture(plots.sigma_figure(decisions)) if steered else None,
         "dial": _picture(plots.dial_figure(json.loads(dial.read_text()))) if dial.exists() else None,
         "returns": _picture(plots.returns_figure(decisions)) if decisions else None,

@@ -1,4 +1,4 @@
-"""How perception sees the first fresh start: the camera's image with crop and cloud, before and after the camera moved."""
+"""How perception sees the first fresh start: the camera's image with crop and cloud, before and after it moved."""
 
 from pathlib import Path
 

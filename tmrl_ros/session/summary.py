@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tmrl_ros.errors import DataError
-from tmrl_ros.types import EpisodeEvent
+from tmrl_ros.types import EpisodeEvent, Mode
 
 WINDOW = 20  # episodes of the moving success rate
 Curve = list[tuple[float, bool]]
@@ -44,6 +44,12 @@ def success(events: Sequence[EpisodeEvent]) -> dict[str, Any]:
     """Success rate of the counted episodes, with its interval."""
     done = outcomes(events)
     return wilson(sum(event.success for event in done), len(done))
+
+
+def helped(events: Sequence[EpisodeEvent]) -> int:
+    """The policy's episodes in which a person took the arm: they count as nobody's success."""
+    own = (event for event in events if event.kind == "ended" and event.source == Mode.POLICY and not event.counted)
+    return sum(event.reason not in ("session", "discarded") for event in own)
 
 
 def minutes_to(events: Sequence[EpisodeEvent], share: float) -> float | None:
@@ -92,6 +98,7 @@ def summarise(
         "robot_minutes_to_80": minutes_to(training, 0.80),
         "robot_minutes_to_95": minutes_to(training, 0.95),
         "episodes": len(outcomes(training)),
+        "helped": helped(training),
         "real_time_factor": robot_s / wall if wall else None,
         "wall_s": wall_s,
         "decisions": sum(event.decisions for event in training if event.kind == "ended"),
