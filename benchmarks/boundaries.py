@@ -121,8 +121,8 @@ def main() -> None:
     lines += [f"| {name} | {excess[key]:+.3g} |" for name, key in shown.items()]
     q, dq, ddq = run.steps
     text = "\n".join(lines) + (
-        f"\n\n{run.count} boundaries, chunks {1e3 * min(run.late_s):.0f} to {1e3 * max(run.late_s):.0f} ms late. Where a "
-        f"window takes over from the last one they differ by at most {q:.2g} rad, {dq:.2g} rad/s and {ddq:.2g} rad/s^2 "
+        f"\n\n{run.count} boundaries, chunks {1e3 * min(run.late_s):.0f} to {1e3 * max(run.late_s):.0f} ms late. Where "
+        f"a window takes over from the last one they differ by at most {q:.2g} rad, {dq:.2g} rad/s and {ddq:.2g} rad/s^2 "
         f"(a step within the jerk limit of {JOINT_JERK:g} rad/s^3 would be {JOINT_JERK * 1e-3:g} rad/s^2 a ms). "
         f"{used_s:.0f} s of CPU."
     )

@@ -211,12 +211,21 @@ def report(judged: list[Judged], options: argparse.Namespace) -> str:
     command = f"python benchmarks/corrupt.py --each {options.each} --seed {options.seed}"
     machine = f"{platform.machine()}, Python {platform.python_version()}"
     spoilers = Counter(entry.spoiler for entry in judged)
-    wrong = [f"- {e.kind}, input {e.number} ({e.spoiler}): {e.outcome}. {e.said}" for e in judged if e.outcome in BAD]
+    wrong = [
+        f"- {e.kind}, input {e.number} ({e.spoiler}): {e.outcome} {e.said}".rstrip() for e in judged if e.outcome in BAD
+    ]
     parts = [
         "# Damaged and hostile inputs",
         f"`{command}`, {machine}. What the outcomes mean: `benchmarks/corrupt.py`.",
         "\n".join(table(judged)),
-        "What was done to them: " + ", ".join(f"{name} {count}" for name, count in sorted(spoilers.items())) + ".",
+        "What was done to them: "
+        + ", ".join(
+            f"{name.strip('_').replace('_', ' ')} {count}"
+            for name, count in sorted(spoilers.items(), key=lambda entry: entry[0].strip("_"))
+        )
+        + ".",
+        "A bag in SQLite has no checksum, so a changed bit within a message cannot be seen; `tmrl data check` says so. "
+        "A configuration that is written by hand has none either: here it is given values that none may have.",
         "\n".join(["Not as wanted:", "", *wrong]) if wrong else "",
         f"    {json.dumps(result(judged))}",
     ]

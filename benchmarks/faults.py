@@ -3,10 +3,11 @@
     python benchmarks/faults.py [--quick] [--only 1 19] [--injections 20] [--loaded]
 
 Numbers are those of the design's list of faults. Perception, policy, supervisor and a simulated arm paced by the wall
-clock run as processes at 50 Hz; a proxy spoils what passes between them (tests/faults/rig.py). Time to hold runs from
-the first spoilt message, or from the silence, to when another process hears the supervisor say HOLD or FAULT. Safe: the
-arm stands within a second of that, or of the end of its last window, and no joint was ever faster than its limit.
-A fault that only has to be refused is safe if the session goes on. --loaded keeps every core busy beside it.
+clock run as processes at 50 Hz; a proxy spoils what passes between them (tests/faults/rig.py); beside them a robot
+that says its state, or cameras, or a learner. Time to hold runs from the first spoilt message, or from the silence, to
+when another process hears the supervisor say HOLD or FAULT. Safe: the arm stands within a second of that, or of the end
+of its last window, and no joint was ever faster than its limit. A fault that only has to be refused is safe if the
+session goes on. --loaded keeps every core busy beside it.
 
 The last line is {"injected", "safe", "right_reason", "hold_p99_bad_ms", "hold_p99_silence_ms"}: a bad message has to
 hold within 10 ms, silence within 150 ms.
@@ -59,7 +60,7 @@ class Fault:
     from_s: float = 0.0  # after the onset: from when it can be told
     heal: Callable[[Rig], None] = lambda rig: None
     stays: bool = False  # held for another second, though what was wrong is over, and a resume is refused
-    where: str = "session"  # or "cameras", or "wide": without the task's box
+    where: str = "session"  # or "cameras", "wide": without the task's box, or "learner"
 
 
 SILENT_POLICY = "policy is silent|action_chunk is silent|newest observation is"
@@ -112,6 +113,8 @@ FAULTS = [
     Fault(32, "two operators", happens.two_operators, "", "goes_on", 100),
     Fault(33, "teleop device lost", happens.device_lost, "teleoperation device is silent", "silence", 150),
     Fault(34, "operator lost", happens.operator_lost, "operator 'rig' is silent", "told", 2000),
+    Fault(4, "learner killed", happens.learner_killed, "", "goes_on", 30000, where="learner"),
+    Fault(5, "learner hangs", happens.learner_hangs, "", "goes_on", 5000, where="learner"),
     Fault(7, "frozen image", happens.frozen, "one and the same", "told", 300, where="cameras"),
     Fault(
         9, "empty depth", spoil_all(happens.nothing_seen, cell.DEPTH.name), "pixels see something|images are",
@@ -130,8 +133,9 @@ FAULTS = [
     ),
 ]  # fmt: skip
 WIDE = {"workspace_min_m": [0.0, -0.8, -0.2], "workspace_max_m": [1.0, 0.8, 1.0]}
-RIGS = {"session": {"robot": True}, "cameras": {"camera": True}, "wide": {"limits": WIDE}}
-NOT_INJECTED = "4 5"
+RIGS = {
+    "session": {"robot": True}, "cameras": {"camera": True}, "wide": {"limits": WIDE}, "learner": {"learner": True},
+}  # fmt: skip
 UNSAFE = [  # 46: a key of the supervisor and a value that must not start
     *[("limits.tcp_speed_m_s", value) for value in (0.0, -1.0, 1.5, 100.0)],
     *[("limits.tcp_acceleration_m_s2", value) for value in (0.0, 10.0)],
@@ -159,6 +163,7 @@ def injected(rig: Rig, fault: Fault, injection: int) -> dict:
         outcome = {"safe": rig.acting and rig.slow, "right": bool(said), "ms": None}
         return _back(rig, fault, outcome)
     if fault.kind == "goes_on":
+        _tell_failure(rig, fault, rig.judged)
         return _back(rig, fault, rig.judged)
     if fault.kind == "stands":
         rig.until(lambda: rig.stands, WAIT_S, strict=False)
@@ -178,9 +183,14 @@ def injected(rig: Rig, fault: Fault, injection: int) -> dict:
         "right": bool(came and re.search(fault.reason, reason)),
         "ms": ms,
     }
-    if not (outcome["safe"] and outcome["right"]):
-        print(f"  {fault.number}: {reason!r}, {outcome}, {rig.fastest.round(2).tolist()}", file=sys.stderr)
+    _tell_failure(rig, fault, outcome, reason)
     return _back(rig, fault, outcome)
+
+
+def _tell_failure(rig: Rig, fault: Fault, outcome: dict, reason: str = "") -> None:
+    if not (outcome["safe"] and outcome["right"]):
+        reason = reason or rig.status.reason
+        print(f"  {fault.number}: {reason!r}, {outcome}, {rig.fastest.round(2).tolist()}", file=sys.stderr)
 
 
 def injected_all(rig_options: dict, some: list[Fault], count: int) -> dict[int, list[dict]]:
@@ -254,8 +264,10 @@ def main() -> None:
     print(text)
     if not options.quick and not options.only:
         name = "faults_loaded.md" if options.loaded else "faults.md"
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, shared"
-        (RESULTS / name).write_text(f"{text}\n\nNot injected yet: {NOT_INJECTED}. Machine: {machine}\n")
+        load = ", ".join(f"{value:.1f}" for value in os.getloadavg())  # the last 1, 5 and 15 minutes
+        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, load {load}"
+        head = f"# Faults injected into real processes\n\n`python benchmarks/faults.py --injections {count}`"
+        (RESULTS / name).write_text(f"{head}{' --loaded' * options.loaded}, on {machine}.\n\n{text}\n")
     print(json.dumps(summary(chosen, outcomes)))
 
 

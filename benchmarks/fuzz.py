@@ -28,6 +28,7 @@ from tmrl_ros import kinematics
 from tmrl_ros.config import SupervisorConfig, validate
 from tmrl_ros.errors import ActionError
 from tmrl_ros.parameters import merged, read_parameters
+from tmrl_ros.session import graph
 from tmrl_ros.supervisor.core import SupervisorCore
 from tmrl_ros.types import ActionChunk, DecisionRequest, Mode, ResetRequest, TaskState, TeleopCommand
 
@@ -50,7 +51,7 @@ def configuration(profile: str) -> SupervisorConfig:
         "episodes": 10**9, "reset_failures": 10**9, "auto_resume_s": 0.2, "task": {"reset_s": 0.5, "episode_s": 12.0},
     }  # fmt: skip
     if profile == "robot":
-        file = read_parameters(ROOT / "config" / "real.yaml", ("teleop", "supervisor", "franka", "reward"))
+        file = read_parameters(ROOT / "config" / "real.yaml", graph.SECTIONS)
         values = merged(file["supervisor"], values)
     return validate(SupervisorConfig, values)
 

@@ -1,5 +1,7 @@
 """The one description of the node graphs, its parameters and its arguments."""
 
+import os
+
 import pytest
 import yaml
 
@@ -184,3 +186,19 @@ def test_a_bag_without_parameters_is_played_with_those_of_the_file(tmp_path):
     assert specs["policy"].parameters["base"] == specs["learner"].parameters["base"] == str(tmp_path)
     player = specs["player"].parameters
     assert (player["nodes"], player["topics"], player["rate"]) == ("policy learner", "/a /b", 1.0)
+
+
+def test_a_bag_gets_the_parameters_of_its_session_and_the_calibration_of_its_cameras(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text("/**/perception: {ros__parameters: {calibration: cameras.json}}\n")
+    options = SessionOptions(run_dir=str(tmp_path / "run"), params_file=str(file))
+    recorder = next(spec.parameters for spec in build("collect", options) if spec.name == "recorder")
+    assert recorder["parameters"] == str(tmp_path / "run/parameters.yaml")
+    assert recorder["calibration"] == os.path.abspath("cameras.json")
+
+
+def test_what_an_option_overrides_in_a_file_must_be_sound_too(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text("/**: {ros__parameters: {seed: many}}\n")
+    with pytest.raises(ConfigError, match="seed = 'many'"):
+        build("collect", SessionOptions(params_file=str(file), seed=3))

@@ -114,3 +114,22 @@ def test_a_damaged_bag_is_seen(run):
     outcome = kills.Outcome()
     kills._check_bag(run, "recorder", 1.0, kills.Killer(("recorder",), np.random.default_rng(0)), outcome)
     assert outcome.bags_ok == 0 and "damaged" in outcome.notes[0]
+
+
+def facts(seed, kills_made, lost=0, **changes) -> dict:
+    victims = {"learner": kills_made - 1, "recorder": 1}
+    result = {"kills": kills_made, "lost": lost, "wrong": 0, "bags_ok": 1.0, "checkpoints_ok": 1.0}
+    lacks = {"recorder_kills": 1, "median": 0.1, "max": 0.1 * seed}
+    run = {"seed": seed, "revision": "abc", "command": "x", "result": result, "kills": victims, "sessions": 1}
+    run |= {"kills_while_running": kills_made, "acknowledged_decisions": 7, "bag_lacks_s": lacks, "wall_minutes": 1.0}
+    return run | {"notes": []} | changes
+
+
+def test_runs_add_up_and_one_that_goes_on_replaces_what_it_was(tmp_path):
+    kills.keep(tmp_path, facts(1, 162))
+    kills.keep(tmp_path, facts(2, 10))
+    kills.keep(tmp_path, facts(2, 20, lost=3, notes=["something"]))
+    assert [run["result"]["kills"] for run in kills.recorded_runs(tmp_path)] == [162, 20]
+    text = (tmp_path / "kills.md").read_text()
+    assert "**182 of 1,000 kills**" in text and "| of them lost | **3** |" in text
+    assert "killed: learner, recorder | 180, 2 |" in text and "at most 0.20 s" in text and "seed 2: something" in text

@@ -354,6 +354,9 @@ class SupervisorConfig(NodeConfig):
     episodes: int = Field(80, ge=1, description="kept episodes of a collect session, episodes of an evaluation")
     greedy_share: float = Field(0.5, ge=0, le=1, description="share of training episodes run deterministically")
     start_stream: int = Field(0, ge=0, description="names an independent stream of start states for the same seed")
+    placing: Literal["service", "operator", "nobody"] = Field(
+        "service", description="who puts objects back in a reset: reset_objects, a person who confirms, or nobody"
+    )
     reset_failures: int = Field(3, ge=1, description="failed resets in a row that end the session")
     auto_resume_s: float = Field(
         0.0, ge=0, le=60, description="robot time after which a hold resumes; 0: a person does"
@@ -429,7 +432,9 @@ class SacConfig(Model):
     batch: int = Field(128, ge=2)
     learning_rate: float = Field(1e-3, gt=0, le=0.1)
     polyak: float = Field(0.01, gt=0, le=1)
-    target_period: int = Field(1, ge=1, description="updates after which targets follow, then for all of them")
+    target_period: int = Field(
+        1, ge=1, description="updates after which targets (and the actor's average) follow, then for all of them"
+    )
     actor_average: float = Field(0.005, gt=0, le=1, description="rate at which the acting average follows the actor")
     updates_per_decision: int = Field(15, ge=1, le=1000)
     actor_period: int = Field(2, ge=1, description="critic updates an actor update")

@@ -42,7 +42,7 @@ def test_arrays_of_any_stride_are_kept():
     seen = Observation(1, np.arange(12, dtype=np.float32)[::2])
     transition = Transition(
         seen, replace(seen, stamp_ns=2), Modulation(np.zeros(3, np.float32)), np.ones((3, 2), np.float32).T, 2,
-        -1.0, False, False, False, 0, 0, 0, False, False, np.zeros((0, 6), np.float32),
+        -1.0, False, False, False, 0, 0, 0, False, False, 1.5,
     )  # fmt: skip
     back = transition_log.decode(transition_log.encode(transition))
     np.testing.assert_array_equal(back.observation.state, seen.state)

@@ -1,6 +1,7 @@
 """Faults of what stands around a session: a hand, a button, cameras, people, and the robot's own state."""
 
 import re
+import signal
 import time
 from array import array
 from collections.abc import Callable
@@ -116,7 +117,7 @@ def to_a_singularity(rig: Rig, injection: int) -> None:
 
 
 def _drive(rig: Rig, velocity, near: Callable[[np.ndarray], bool], within: Callable[[np.ndarray], bool]) -> None:
-    """From home a person moves the arm at what it must not reach: it comes near, stands, and was within all the time."""
+    """From home a person moves the arm at what it must not reach: it comes near, stands, and was within throughout."""
     home(rig)
     rig.resume()
     rig.arm()
@@ -136,11 +137,16 @@ def _drive(rig: Rig, velocity, near: Callable[[np.ndarray], bool], within: Calla
     person.let_go()
 
 
-def _drives(rig: Rig) -> bool:
-    """Whether the person has the arm; a hold of a machine that stalls is no part of the fault."""
+def _acts(rig: Rig) -> bool:
+    """Whether somebody has the arm; a hold of a machine that stalls is no part of the fault."""
     if rig.held:
         rig.resume()
-    return rig.status.mode == Mode.TELEOP
+    return rig.status.mode in (Mode.POLICY, Mode.TELEOP)
+
+
+def _drives(rig: Rig) -> bool:
+    """Whether the person has it."""
+    return _acts(rig) and rig.status.mode == Mode.TELEOP
 
 
 def margin(q) -> float:
@@ -189,6 +195,39 @@ def operator_lost(rig: Rig, injection: int) -> None:
     rig.spin(0.6)
     rig.onset()
     rig.repeating.pop("operator")
+
+
+def learner_killed(rig: Rig, injection: int) -> None:
+    """At any moment, a checkpoint's writing among them; started again it learns on, and nobody waited."""
+    wanted = len(rig.versions) + 2
+    rig.until(lambda: _acts(rig) and len(rig.versions) >= wanted)
+    rig.spin(float(np.random.default_rng([4, injection]).uniform(0, 2)))
+    before = rig.versions[-1]
+    rig.onset()
+    dead = rig.processes["learner"]
+    rig.signal("learner", signal.SIGKILL, wait=False)
+    rig.until(lambda: dead.poll() is not None)
+    rig.start("learner", **rig.parameters["learner"])
+    came = rig.until(lambda: rig.versions[-1] > before, 30.0, strict=False)
+    ms = 1e3 * (time.monotonic() - rig.onset_s)
+    rig.judged = {"safe": not rig.held and rig.slow, "right": came, "ms": ms}
+
+
+def learner_hangs(rig: Rig, injection: int) -> None:
+    """The session goes on with the actor that it has, and the policy says how old that is."""
+    wanted = len(rig.versions) + 1
+    rig.until(lambda: _acts(rig) and len(rig.versions) >= wanted)
+    rig.onset()
+    rig.signal("learner", signal.SIGSTOP)
+    rig.said.pop("policy: actor_update", None)
+
+    def alarmed():
+        return rig.said.get("policy: actor_update", (b"",))[0] == DiagnosticStatus.STALE
+
+    came = rig.until(alarmed, 10.0, strict=False)
+    ms = 1e3 * (time.monotonic() - rig.onset_s)
+    rig.judged = {"safe": not rig.held and rig.slow, "right": came, "ms": ms}
+    rig.signal("learner", signal.SIGCONT)
 
 
 def two_operators(rig: Rig, injection: int) -> None:

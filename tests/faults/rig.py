@@ -70,6 +70,8 @@ class Rig(Node):
         self.repeating: dict[str, list] = {}  # what is done again and again: period s, due s, work
         self.said: dict[str, tuple] = {}  # of /diagnostics by name: level, sentence, values
         self.q, self.arm_ns, self.robot, self._operator = np.zeros(7), 0, None, None
+        self.versions: list[int] = []  # of the actor, as they are published
+        topics.ACTOR_UPDATE.subscribe(self, lambda message: self.versions.append(message.version))
         self.held_s = self.stood_s = self.onset_s = None  # since `arm`
         self.fastest = np.zeros(7)  # of the arm, since `arm`
         self._due, self._order = [], itertools.count()
@@ -144,9 +146,10 @@ class Rig(Node):
             )
         return self.processes[name]
 
-    def signal(self, name: str, number: int) -> None:
+    def signal(self, name: str, number: int, wait: bool = True) -> None:
+        """To the node's whole group; while the end of one is waited for nothing is relayed."""
         os.killpg(self.processes[name].pid, number)
-        if number == signal.SIGKILL:
+        if number == signal.SIGKILL and wait:
             self.processes[name].wait()
 
     def close(self) -> None:
@@ -267,14 +270,26 @@ def parameters(folder: Path, limits: Mapping[str, float] | None = None) -> dict[
     }
 
 
+def learning(values: dict[str, dict], folder: Path) -> None:
+    """Make an evaluation's parameters those of a small fine-tuning, with a checkpoint an episode."""
+    steering = {"method": "dsrl", "base": str(folder / "base"), "modulation": {"width": 32}}
+    sac = {"batch": 16, "updates_per_decision": 2, "warmup_episodes": 1}
+    own = {"checkpoint": str(folder / "checkpoints"), "checkpoint_episodes": 1, "sac": sac}
+    values["supervisor"] |= {"mode": "finetune", "session_min": 600.0, "task": {"episode_s": 6.0, "reset_s": 0.5}}
+    values["policy"] |= steering
+    values["learner"] = {"timing": values["sim"]["timing"], **steering, **own}
+
+
 class Running:
     """`with Running(folder) as rig`: a session in which the policy acts; everything ends with the block.
 
-    `camera`: perception looks through one. `robot`: the franka node runs beside a robot that says its state.
+    `camera`: perception looks through one. `robot`: the franka node runs beside a robot that says its state. `learner`:
+    the session is a fine-tuning.
     """
 
-    def __init__(self, folder: Path, limits: Mapping | None = None, camera: bool = False, robot: bool = False):
+    def __init__(self, folder: Path, limits: Mapping | None = None, camera=False, robot=False, learner=False):
         self.folder, self._limits, self._camera, self._robot = folder, limits, camera, robot
+        self._learner = learner
         self._stack = ExitStack()
 
     def __enter__(self) -> Rig:
@@ -305,6 +320,8 @@ class Running:
         if self._robot:
             rig.robot = FakeRobot()
             rig.parameters["franka"] = {"timing": rig.parameters["sim"]["timing"]}
+        if self._learner:
+            learning(rig.parameters, self.folder)
         for name, values in rig.parameters.items():
             rig.start(name, **values)
         rig.resume()

@@ -92,13 +92,14 @@ def out_of_order(rig: Rig, injection: int) -> None:
 def kill(number: int, name: str):
     def inject(rig: Rig, injection: int) -> None:
         rig.onset()
-        rig.signal(name, number)
+        rig.signal(name, number, wait=False)  # or nothing would be relayed meanwhile
 
     return inject
 
 
 def revive(name: str):
     def heal(rig: Rig) -> None:
+        rig.until(lambda: rig.processes[name].poll() is not None)
         rig.start(name, **rig.parameters[name])
         publishers = topics.POLICY_HEARTBEAT.name if name == "policy" else topics.TRAJECTORY.name
         rig.until(lambda: rig.count_publishers(f"raw/{publishers}" if name == "policy" else publishers))

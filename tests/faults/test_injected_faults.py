@@ -17,11 +17,11 @@ from tmrl_ros.nodes import topics
 
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory):
-    with Running(tmp_path_factory.mktemp("rig"), PATIENT) as rig:
+    with Running(tmp_path_factory.mktemp("rig"), PATIENT, robot=True) as rig:
         yield rig
 
 
-@pytest.mark.parametrize("number", [2, 6, 15, 16, 19, 21, 23, 27, 28, 31, 40])
+@pytest.mark.parametrize("number", [2, 6, 15, 16, 19, 21, 23, 26, 27, 28, 29, 30, 31, 32, 33, 34, 40])
 def test_a_fault_is_safe_and_said(rig, number):
     (fault,) = (fault for fault in faults.FAULTS if fault.number == number)
     outcome = faults.injected(rig, fault, injection=0)

@@ -114,15 +114,16 @@ def test_an_update_without_the_actors_turn_leaves_actor_and_temperatures():
     assert not any(torch.equal(before[name], value) for name, value in kept.items())
 
 
-def test_targets_follow_every_so_many_updates_as_far_as_they_would_have_gone():
-    sac = make(target_period=3, polyak=0.1)
-    start = sac.target.theta.clone()
+def test_followers_follow_every_so_many_updates_as_far_as_they_would_have_gone():
+    sac = make(target_period=3, polyak=0.1, actor_period=1, actor_average=0.2)
+    pairs = [(sac.target, sac.critic, 1 - 0.9**3), (sac.average, sac.actor, 1 - 0.8**3)]
+    starts = [follower.theta.clone() for follower, _, _ in pairs]
     for _ in range(2):
         sac.update(batch())
-        assert torch.equal(sac.target.theta, start)
+        assert all(torch.equal(pair[0].theta, start) for pair, start in zip(pairs, starts, strict=True))
     sac.update(batch())
-    expected = start.lerp(sac.critic.theta.detach(), 1 - 0.9**3)
-    torch.testing.assert_close(sac.target.theta, expected)
+    for (follower, network, rate), start in zip(pairs, starts, strict=True):
+        torch.testing.assert_close(follower.theta, start.lerp(network.theta.detach(), rate))
 
 
 def test_bfloat16_learns_the_same_values():

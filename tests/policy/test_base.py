@@ -207,3 +207,55 @@ def test_a_policy_without_a_state_needs_none(tmp_path):
     base = BasePolicy.load(tmp_path / "base")
     seen = observation(state=np.zeros(0, np.float32))
     assert base.features(base.inputs([seen])).shape == (1, base.context_dim) == (1, 8)
+
+
+NAMED = ["tcp_position_x_m", "tcp_position_y_m", "tcp_position_z_m", "gripper_width_m"]
+
+
+def beside(**settings):
+    """A base that sees a cloud, and four entries of state by name."""
+    torch.manual_seed(0)
+    config = SEEING.model_copy(update=settings)
+    return BasePolicy(config, 4, 1, 2, {"cloud": (5, 6)}, NAMED).eval()
+
+
+def cloud_and_state(moved_m=0.0):
+    generator = torch.Generator().manual_seed(1)
+    state, cloud = torch.rand(3, 4, generator=generator), torch.rand(3, 5, 6, generator=generator)
+    state[:, :3] += moved_m
+    cloud[..., :3] += moved_m
+    return {"state": state, "cloud": cloud}
+
+
+def test_a_cloud_seen_from_the_hand_moves_with_it_and_keeps_its_colours():
+    near, far = (beside(cloud_from="tcp_position").features(cloud_and_state(m))[:, 4:] for m in (0.0, 0.3))
+    torch.testing.assert_close(near, far, atol=1e-5, rtol=1e-4)
+    near, far = (beside().features(cloud_and_state(m))[:, 4:] for m in (0.0, 0.3))
+    assert (near - far).abs().max() > 1e-2
+    other = cloud_and_state()
+    other["cloud"][..., 3:] += 0.3
+    base = beside(cloud_from="tcp_position")
+    assert (base.features(other) - base.features(cloud_and_state()))[:, 4:].abs().max() > 1e-2
+
+
+def test_what_clouds_are_seen_from_must_be_in_the_state():
+    with pytest.raises(ConfigError, match="cloud_from = 'wrist' needs wrist_x_m in the state, which holds tcp_pos"):
+        beside(cloud_from="wrist")
+
+
+def test_an_encoder_sees_the_state_only_where_it_is_told_to():
+    moved = cloud_and_state()
+    moved["state"][:, 3] += 1.0
+    for told in (False, True):
+        base = beside(encoder_sees_state=told)
+        change = (base.features(moved) - base.features(cloud_and_state()))[:, 4:].abs().max()
+        assert (change > 1e-2) == told
+
+
+def test_a_base_whose_encoder_sees_the_state_loads_bit_for_bit(tmp_path):
+    base = beside(encoder_sees_state=True, cloud_from="tcp_position")
+    base.fit_normalisation(cloud_and_state(), torch.rand(3, 2, 1))
+    base.save(tmp_path / "base", {})
+    torch.testing.assert_close(
+        BasePolicy.load(tmp_path / "base").features(cloud_and_state()), base.features(cloud_and_state()), atol=0, rtol=0
+    )

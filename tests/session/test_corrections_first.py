@@ -36,7 +36,7 @@ def test_learner_and_actor_begin_with_what_the_person_did(run, pretrained):
     base, shown = BasePolicy.load(pretrained.base), store.read_arrays(str(run / phases.CORRECTIONS))
     settings = {"corrections_updates": 5, "relabel_error": 10.0, "sac": SacConfig(batch=16)}
     learner = Learner(LearnerConfig(**settings), base, corrections=shown)
-    states, actions, ends = shown
+    ends = shown[2]
     decisions = sum(-(-int(rows) // 8) for rows in np.diff(ends, prepend=0))
     assert len(learner.replay) == decisions and learner.replay.shown[:decisions].all() and learner.warm
     assert learner.replay.successful[:decisions].all() and learner.episodes == EPISODES and learner.version == 0

@@ -94,7 +94,7 @@ def test_a_session_has_its_report_from_the_bag_alone(recorded, tmp_path, monkeyp
     assert tmrl(monkeypatch, "report", folder) == 0
     result, page = summary.read(folder), (folder / "report.html").read_text()
     assert (result["task"], result["method"]) == ("pick_cube", config.method)
-    assert result["robot_minutes"] == pytest.approx(MINUTES, abs=0.01) and result["updates"] > 20
+    assert result["robot_minutes"] == pytest.approx(MINUTES, abs=0.1) and result["updates"] > 20
     assert "not evaluated" in page and "learner" in (folder / "config.yaml").read_text()
     assert tmrl(monkeypatch, "report", folder, "--before", tmp_path) == 2
     assert "holds no bag" in capsys.readouterr().err

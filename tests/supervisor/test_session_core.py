@@ -358,3 +358,32 @@ def test_a_hand_that_does_not_move_holds_after_two_seconds():
     assert status.mode == Mode.HOLD and status.reason == "the hand is stuck: 80 mm wide for 2 s, wanted 0 mm"
     (ended,) = run.ends()
     assert ended["counted"] if isinstance(ended, dict) else ended.counted
+
+
+def asked(**values):
+    made = session(placing="operator", episodes=1, **values)
+    return made.run(until=lambda s: s.core.asks)
+
+
+def test_a_person_who_places_the_objects_is_asked_and_may_take_their_time():
+    made = asked()
+    status = made.core.status()
+    assert status.mode == Mode.RESET and "put the objects back" in status.reason and not made.resets
+    made.run(60.0)
+    assert made.core.asks and made.core.holds == 0, "no reset fails while a person is at work"
+    made.core.objects_placed()
+    assert not made.core.status().reason
+    made.run(until=lambda s: s.core.arbiter.mode == Mode.POLICY)
+    assert made.core.robot_time_s > 60.0, "their time is robot time"
+
+
+def test_objects_that_nobody_asked_for_cannot_be_confirmed():
+    made = session(placing="operator")
+    with pytest.raises(TmrlError, match="no reset waits for objects"):
+        made.core.objects_placed()
+    assert not session().run(2.0).core.asks
+
+
+def test_without_anyone_to_place_them_objects_stay_where_they_are():
+    made = session(placing="nobody", episodes=2).run()
+    assert not made.resets and made.core.status().episodes == 2

@@ -61,6 +61,11 @@ def is_complete(path: str | Path) -> bool:
     return all(file.suffix == SQLITE or ends_whole(file) for file in files(path))
 
 
+def is_sqlite(path: str | Path) -> bool:
+    """Whether any of the bag is in rosbag2's older storage, which cannot tell whether it was damaged."""
+    return any(file.suffix == SQLITE for file in files(path))
+
+
 def counts(path: str | Path) -> Counter[str]:
     """Messages in the bag by topic, counted rather than believed."""
     return Counter(message.topic for message in read(path))

@@ -41,8 +41,8 @@ def kind_of(path: Path) -> str:
     if path.is_file() and path.suffix in (".hdf5", ".h5"):
         return "robomimic"
     raise DataError(
-        f"{path} is nothing that can be imported: no bag, no folder with meta/info.json (LeRobotDataset), no file .hdf5 "
-        "or .h5 (robomimic)"
+        f"{path} is nothing that can be imported: no bag, no folder with meta/info.json (LeRobotDataset), no file "
+        ".hdf5 or .h5 (robomimic)"
     )
 
 

@@ -46,7 +46,6 @@ class Sac:
             "critic": Adam([critic.theta], config.learning_rate),
             "actor": Adam([actor.theta, self.log_temperature], config.learning_rate),
         }
-        self.target_rate = 1 - (1 - config.polyak) ** config.target_period
         self.updates = 0
 
     @torch.no_grad()
@@ -54,16 +53,21 @@ class Sac:
         """One critic update and, every `actor_period`-th time, one of actor and temperatures; returns raw metrics."""
         batch = {name: torch.as_tensor(value) for name, value in batch.items()}
         self.updates += 1
-        actors_turn = self.updates % self.config.actor_period == 0
-        info = self.gradients(batch, actors_turn)
-        if actors_turn:
-            self._descend("actor", self.actor, self.average, self.config.actor_average, self.log_temperature.grad)
-        moves = self.updates % self.config.target_period == 0
-        self._descend("critic", self.critic, self.target, self.target_rate if moves else 0.0)
+        turn, left = divmod(self.updates, self.config.actor_period)
+        info = self.gradients(batch, actors_turn=left == 0)
+        if left == 0:
+            rate = self._rate(self.config.actor_average, turn)
+            self._descend("actor", self.actor, self.average, rate, self.log_temperature.grad)
+        self._descend("critic", self.critic, self.target, self._rate(self.config.polyak, self.updates))
         return info
 
+    def _rate(self, rate: float, step: int) -> float:
+        """How far a follower goes at this step: nowhere, or as far as in all of `target_period` steps."""
+        period = self.config.target_period
+        return 0.0 if step % period else 1 - (1 - rate) ** period
+
     def _descend(self, name: str, network: Ensemble, follower: Ensemble, rate: float, *further: Tensor) -> None:
-        """One step of that optimiser; the follower comes after at `rate`, both ready for the next pass."""
+        """One step of that optimiser; the follower comes after at `rate`, if any, both ready for the next pass."""
         moved = [network, follower] if rate else [network]
         own, other = blocks(network.theta), blocks(follower.theta)
         copies = [(blocks(net.theta), blocks(net.copy)) for net in moved if net.copy is not net.theta]
@@ -85,8 +89,9 @@ class Sac:
         `entropy_backup` V also counts the entropy of u'.
         """
         following = batch["next_features"]
-        draw = self.actor.draw(following)
-        values = self.target(following, self.judged(following, draw.u))
+        seen = following.to(self.critic.precision)  # once for both networks
+        draw = self.actor.draw(seen)
+        values = self.target(seen, self.judged(following, draw.u))
         if self.config.target_critics:
             values = values[torch.randperm(len(values))[: self.config.target_critics]]
         value = values.amin(0)
@@ -97,14 +102,15 @@ class Sac:
     def gradients(self, batch: dict[str, Tensor], actors_turn: bool) -> dict[str, Tensor]:
         """Those of the critics into critic.gradient and, if it is their turn, of actor and temperatures; metrics."""
         goal, features, action = self.goal(batch), batch["features"], batch["action"]
+        seen = features.to(self.critic.precision)
         if not actors_turn:
-            return self._critic_gradient(*self.critic.trace(features, action), goal)
-        out, trace = self.actor.trace(features)
+            return self._critic_gradient(*self.critic.trace(seen, action), goal)
+        out, trace = self.actor.trace(seen)
         draw = Draw(out[0], torch.randn(len(features), self.actor.dim))
         with torch.enable_grad():
             u = draw.u.detach().requires_grad_()
             chosen = self.judged(features, u)
-        shown, judged = self.critic.trace_each(features, action, chosen.detach())
+        shown, judged = self.critic.trace_each(seen, action, chosen.detach())
         info = self._critic_gradient(*shown, goal)
         g = self._ascent(*judged, features.shape[-1])
         g = g if chosen is u else torch.autograd.grad(chosen, u, g)[0]

@@ -22,6 +22,10 @@ class CameraPublisher:
         self._sim, self._camera = sim, SimCamera(sim, config.camera, config.shift)
         self._color, self._depth, self._info = (topic.lossless(True).publisher(node) for topic in (COLOR, DEPTH, INFO))
 
+    def watched(self) -> bool:
+        """Whether anyone listens to its images."""
+        return any(publisher.get_subscription_count() for publisher in (self._color, self._depth))
+
     def publish(self):
         camera, stamp_ns = self._camera, self._sim.stamp_ns
         lens = Intrinsics.centred(camera.config.width_px, camera.config.height_px, camera.focal_px)

@@ -25,7 +25,7 @@ NICE = 10  # control before learning, where they share a machine
 class Learner(Node):
     def __init__(self):
         super().__init__("learner", **runtime.NODE_OPTIONS)
-        os.nice(NICE)
+        os.nice(max(0, NICE - os.nice(0)))  # unless it was started so
         self.config = runtime.config_of(self, LearnerConfig)
         self.updates = topics.ACTOR_UPDATE.publisher(self)
         self._heard_ns = 0  # stamp of the newest observation: the time of the data, in simulation too

@@ -20,7 +20,7 @@ OPERATE = topics.Service("operate", Operate)
 
 
 class Operators:
-    """`actions` are what start_session, end_session and resume do; `told` is called after each that was asked for."""
+    """`actions` are what the plain services do, by their names; `told` is called after each that was asked for."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Operators:
     ):
         self._actions, self._label, self._told, self._lease = actions, label, told, Lease()
         OPERATOR.subscribe(node, lambda message: self._lease.hear(message.data, time.monotonic()))
-        for service in (topics.START_SESSION, topics.END_SESSION, topics.RESUME):
+        for service in (topics.START_SESSION, topics.END_SESSION, topics.RESUME, topics.OBJECTS_PLACED):
             service.serve(node, lambda request, response, name=service.name: self._on_trigger(name, response))
         topics.LABEL_EPISODE.serve(node, self._on_label)
         OPERATE.serve(node, self._on_operate)

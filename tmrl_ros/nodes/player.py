@@ -25,7 +25,7 @@ from tmrl_ros.data.bag import BagMessage
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.nodes import convert, runtime, topics
 from tmrl_ros.nodes.likeness import likeness
-from tmrl_ros.nodes.recorder import KNOWN
+from tmrl_ros.nodes.recordable import KNOWN
 
 PUBLISHED = {  # by node, what it publishes of what a recorder hears
     "perception": (topics.OBSERVATION,),

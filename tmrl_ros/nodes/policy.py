@@ -1,9 +1,9 @@
 """The CSP policy server: answers each DecisionRequest with an ActionChunk that names the observation it was made from.
 
 In lockstep that is the one that the request names, elsewhere the newest, since frames and ticks have stamps of their
-own; the supervisor judges its age. In lockstep it acts with exactly the actor version that is due (policy/versions.py). A
-learner that is silent for longer than lockstep_timeout_s is not waited for again until it publishes: the robot goes on
-with stale weights.
+own; the supervisor judges its age. In lockstep it acts with exactly the actor version that is due
+(policy/versions.py). A learner that is silent for longer than lockstep_timeout_s is not waited for again until it
+publishes: the robot goes on with stale weights.
 """
 
 from pathlib import Path

@@ -97,8 +97,9 @@ class Sim(Node):
             self._run_tick()
 
     def _listened_to(self) -> bool:
-        heard = all(p.get_subscription_count() for p in (self._arm, self._objects, self._task_state))
-        return heard and self.count_publishers(topics.TRAJECTORY.name) > 0
+        heard = all(p.get_subscription_count() for p in (self._arm, self._task_state))
+        seen = self._objects.get_subscription_count() or (self._camera and self._camera.watched())
+        return heard and seen and self.count_publishers(topics.TRAJECTORY.name) > 0
 
     # ---- what comes in ----
 

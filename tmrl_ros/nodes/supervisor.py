@@ -27,6 +27,7 @@ WATCH_S, LOOK_S = 0.01, 1.0  # of wall time: deadlines and who else commands; wh
 SILENCE_S = {"gripper": 0.5, "wrench": 0.15, "joy": 0.13}
 SIGHT = "perception: observation"  # the status by which perception says that it cannot see
 ROBOT = "franka: robot"  # and that by which the robot's mode and errors are told
+BACK_NS = 100_000_000  # by which joint states may come out of order and are passed over
 SETTLE_S = 0.5  # of wall time from when everyone is there to the start: discovery goes both ways
 PARTS = {"gripper": topics.GRIPPER_STATES, "wrench": topics.WRENCH, "task_state": topics.TASK_STATE, "joy": topics.JOY}
 
@@ -76,6 +77,7 @@ class Supervisor(Node):
     def _serve(self):
         end = partial(self.core.end, "the operator ended it")
         actions = {"start_session": self.core.start, "end_session": end, "resume": self._resume}
+        actions["objects_placed"] = self.core.objects_placed
         self._operators = Operators(self, actions, self.core.label, self._publish_status)
 
     # ---- what comes in ----
@@ -101,17 +103,21 @@ class Supervisor(Node):
             self._step_if_joined()
         elif name == "joy":
             self._expect(name)
-            self._intervene(message)
+            self._take_device(message)
         elif name in SILENCE_S:
             self._hear(name)
 
-    def _intervene(self, message):
-        """The device takes the arm at once, not at the next tick."""
+    def _take_device(self, message):
+        """A device takes the arm at once, not at the next tick; its button `keep` also says that all is placed."""
         try:
-            if convert.from_msg(message).clutch:
-                self.core.intervene()
+            wish = convert.from_msg(message)
         except ActionError as error:  # while the policy acts, a broken device moves nothing
-            self.get_logger().error(f"joy: {error}", throttle_duration_sec=5.0)
+            return self.get_logger().error(f"joy: {error}", throttle_duration_sec=5.0)
+        if wish.clutch:
+            self.core.intervene()
+        if wish.keep and self.core.asks:
+            self.core.objects_placed()
+        return None
 
     def _on_chunk(self, message):
         self._diagnostics.heard("action_chunk")
@@ -192,8 +198,14 @@ class Supervisor(Node):
         return [n for n in names if n not in self._parts or convert.stamp_of(self._parts[n]) != now_ns]
 
     def _due(self) -> bool:
-        """Whether there is a tick that the core has not had, and none that it has not finished."""
-        return bool(self._arm and self._trajectory and not self._open and convert.stamp_of(self._arm) > self._tick_ns)
+        """Whether there is a tick that the core has not had, and none that it has not finished.
+
+        Where time is real a stamp from long before is one too: the core has to see that the clock went back.
+        """
+        if not self._arm or not self._trajectory or self._open:
+            return False
+        ahead_ns = convert.stamp_of(self._arm) - self._tick_ns
+        return ahead_ns > 0 or (ahead_ns < -BACK_NS and not self._timing.waits)
 
     def _step_if_joined(self):
         if self._due() and not self._missing():
@@ -342,7 +354,8 @@ class Supervisor(Node):
             f"a publisher of {decides.name}": self.count_publishers(decides.name) > 0,
             f"a subscriber of {topics.TRAJECTORY.name}": self.count_subscribers(topics.TRAJECTORY.name) > 0,
             f"a subscriber of {topics.GRIPPER_COMMAND.name}": self._gripper.get_subscription_count() > 0,
-            f"the service {topics.RESET_OBJECTS.name}": self._reset_client.service_is_ready(),
+            f"the service {topics.RESET_OBJECTS.name}": self.config.placing != "service"
+            or self._reset_client.service_is_ready(),
         }
         return [name for name, is_there in there.items() if not is_there]
 

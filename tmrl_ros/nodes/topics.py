@@ -86,5 +86,6 @@ RESET_OBJECTS = Service("reset_objects", srv.ResetObjects)
 START_SESSION = Service("start_session", Trigger)
 END_SESSION = Service("end_session", Trigger)
 RESUME = Service("resume", Trigger)
+OBJECTS_PLACED = Service("objects_placed", Trigger)  # by a person, in a reset that asks for it
 LABEL_EPISODE = Service("label_episode", srv.LabelEpisode)
 SAMPLE_POLICY = Service("sample_policy", srv.SamplePolicy)

@@ -55,10 +55,9 @@ def read_checkpoint(folder: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
 
 
 def _read(folder: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
-    meta = _read_meta(folder / META)
+    meta, data = _read_meta(folder / META), (folder / TENSORS).read_bytes()
     if meta.get("format") != kind:
         raise DataError(f"{folder}: holds {shown(meta.get('format'))}, expected {kind!r}; check which folder was given")
-    data = (folder / TENSORS).read_bytes()
     if hashlib.sha256(data).hexdigest() != meta.get("sha256"):
         raise DataError(
             f"{folder / TENSORS}: checksum differs, the file is damaged or cut short; use an earlier checkpoint"

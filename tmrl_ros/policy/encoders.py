@@ -14,8 +14,8 @@ from tmrl_ros.errors import ConfigError
 class Encoder(nn.Module):
     """From one input [n, ...] to embeddings [n, dim] of unit RMS.
 
-    With `beside` > 0 the last layer also takes the standardised state [n, beside]: where an object is from the hand is a
-    difference of both, and a small embedding under noise comes to hold just that.
+    With `beside` > 0 the last layer also takes the standardised state [n, beside]: where an object is from the hand is
+    a difference of both, and a small embedding under noise comes to hold just that.
     """
 
     def __init__(self, pooled: int, dim: int, beside: int = 0):

@@ -44,7 +44,10 @@ class PolicyServer:
 
     @torch.no_grad()
     def decide(self, request: DecisionRequest, observation: Observation) -> ActionChunk:
-        """The chunk for `request`, stamped as the observation; raises ActionError if the base or the actor produced something not finite."""
+        """The chunk for `request`, stamped as the observation.
+
+        Raises ActionError if the base or the actor produced something not finite.
+        """
         features = self.steering.features(self.base.inputs([observation]))
         actions, modulation = self._act(features, request)
         if not torch.isfinite(actions).all():

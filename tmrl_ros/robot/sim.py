@@ -132,6 +132,12 @@ class SimRobot:
         """The camera's focal length at this image height; the pixels are square."""
         return 0.5 * height / np.tan(np.radians(self.model.camera(camera).fovy[0]) / 2)
 
+    def close(self) -> None:
+        """Free what drawing took; in the thread that drew, which the garbage collector does not promise."""
+        for renderer in self._renderers.values():
+            renderer.close()
+        self._renderers.clear()
+
     def _draw(self, qpos, camera, height, width, depth, ghost_m=None, shadows=True):
         renderer = self._renderers.get((height, width))
         if renderer is None:

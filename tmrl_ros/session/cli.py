@@ -225,6 +225,18 @@ def preflight(
 
 
 @app.command()
+def operate(
+    name: Annotated[str, typer.Option(help="Of the operator; one at a time has a session.")] = "operator",
+    namespace: Annotated[str, typer.Option(help="ROS namespace of the session.")] = "",
+    terminal: Annotated[str, typer.Option(help="Whose keys are read.")] = "/dev/tty",
+) -> None:
+    """Start, resume, label and end a session from the keyboard, and be there for it; ROS_DOMAIN_ID says which."""
+    from tmrl_ros.session import operate as operating
+
+    operating.run(name, terminal, namespace)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or run_dir of a finetune session.")],
     before: Annotated[Path | None, typer.Option(help="run_dir of a session that evaluated the base policy.")] = None,

@@ -139,9 +139,13 @@ def export(
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(help="Bag of a collect session, LeRobotDataset v3.0, or HDF5 of robomimic.")],
+    source: Annotated[
+        Path, typer.Argument(help="Bag of a collect session, LeRobotDataset v3.0, or HDF5 of robomimic.")
+    ],
     out: Out,
-    kind: Annotated[Literal["auto", "bag", "lerobot", "robomimic"], typer.Option("--from", help="auto: look.")] = "auto",
+    kind: Annotated[
+        Literal["auto", "bag", "lerobot", "robomimic"], typer.Option("--from", help="auto: look.")
+    ] = "auto",
     state: Annotated[
         list[str] | None, typer.Option(help="Key that becomes part of the state; may be given several times.")
     ] = None,

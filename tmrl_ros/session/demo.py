@@ -54,11 +54,11 @@ def pictures(job: Job, run_dir: Path) -> None:
     """The first fresh start state, before and after; and what perception makes of it, where cameras look."""
     for phase, name in (("base", "before"), ("final", "after")):
         parameters = read_parameters(run_dir / phase / "parameters.yaml", graph.MODELS)
-        nodes = {node: validate(graph.MODELS[node], parameters[node]) for node in ("sim", "policy", "supervisor")}
+        wanted = ("sim", "perception", "policy", "supervisor")
+        nodes = {node: validate(graph.MODELS[node], parameters[node]) for node in wanted}
         film_first_episode(nodes, run_dir / "frames" / name)
-    perception = validate(graph.MODELS["perception"], parameters["perception"])
-    if perception.cameras:
-        write_seen(nodes["sim"], perception, phases.FRESH_STREAM, run_dir / "frames" / "seen")
+    if nodes["perception"].cameras:
+        write_seen(nodes["sim"], nodes["perception"], phases.FRESH_STREAM, run_dir / "frames" / "seen")
 
 
 def _once(console: Console, run_dir: Path, title: str, name: str, work: Callable[[], None]) -> None:

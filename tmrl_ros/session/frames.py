@@ -30,3 +30,4 @@ def film_first_episode(nodes: Mapping[str, Model], folder: Path) -> None:
         old.unlink()
     for number, qpos in enumerate([*scenes[:-1:EVERY], scenes[-1]]):
         Image.fromarray(session.sim.render_belief(qpos)).save(folder / f"{number:03d}.png")
+    session.sim.close()

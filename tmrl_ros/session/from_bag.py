@@ -52,7 +52,8 @@ def run(
 def rebuild(learner: Learner, bags: Sequence[Path], live: bool = False) -> None:
     """Fill the learner's replay with the decisions in `bags`, and say what was in each.
 
-    Decisions and episodes count on from bag to bag. What a person did enters as the method can use it (policy/relabel.py).
+    Decisions and episodes count on from bag to bag. What a person did enters as the method can use it
+    (policy/relabel.py).
     """
     for bag in bags:
         learned, left_out, dropped = 0, 0, Counter()

@@ -61,7 +61,8 @@ class SessionOptions(Model):
 
     sim: bool = Field(True, description="simulate the robot; false: a real one, see robot_ip")
     controller: Literal["trajectory", "crisp"] = Field(
-        "trajectory", description="on a robot: joint_trajectory_controller, or one of CRISP's that you start, for contact"
+        "trajectory",
+        description="on a robot: joint_trajectory_controller, or one of CRISP's that you start, for contact",
     )
     robot_ip: str = Field("", description="address of the robot; starts franka_bringup (launch only)")
     use_fake_hardware: bool = Field(False, description="franka_bringup without a robot")
@@ -73,8 +74,8 @@ class SessionOptions(Model):
     run_dir: str = Field("runs/session", description="folder for the bag, checkpoints, logs and resolved parameters")
     device: Literal["auto", "script", "joy", "keyboard", "spacenav", "gamepad", "gello"] = Field(
         "auto",
-        description="what a person holds: to collect with (auto: a script in simulation, joy on a robot), or to take the "
-        "arm from the policy with while it is fine-tuned",
+        description="what a person holds: to collect with (auto: a script in simulation, joy on a robot), or to take "
+        "the arm from the policy with while it is fine-tuned",
     )
     task: Literal["pick_cube", "push_cube"] = Field("pick_cube", description="what the robot learns")
     method: Method = Field("tmrl", description="how it learns; base: not at all")

@@ -180,6 +180,7 @@ def _without_ros(specs: list[graph.NodeSpec], folder: Path, progress: SessionPro
     nodes = {spec.name: validate(graph.MODELS[spec.name], spec.parameters) for spec in specs}
     session = InProcessSession.of_nodes(nodes, watch)
     session.run()
+    session.sim.close()
     if session.learner:
         session.learner.save_actor(folder / "checkpoints/actor")
     return heard

@@ -69,12 +69,12 @@ class SessionProgress:
         self._bar.console.print(text, highlight=False, soft_wrap=True)
 
 
-def sentence(status: SessionStatus, factor: float) -> str:
+def sentence(status: SessionStatus, factor: float | None = None) -> str:
     """What a status says, in one line; `factor` is robot time over wall time."""
     parts = [
         f"{status.robot_time_s / 60:.1f} robot minutes",
         f"{status.episodes} episodes",
         f"{100 * status.recent_success:.0f} % of the last 20",
-        f"{factor:.0f}x real time",
+        *([f"{factor:.0f}x real time"] if factor is not None else []),
     ]
     return ", ".join(parts) + (f" - {status.mode.name}: {status.reason}" if status.reason else "")

@@ -23,6 +23,7 @@ def write_seen(sim_config: SimConfig, perception: PerceptionConfig, start_stream
         sim = SimRobot(sim_config.task, sim_config.timing, shift, sim_config.seed)
         sim.reset_objects(start_stream, 0)
         Image.fromarray(_picture(SimCamera(sim, sim_config.camera, shift), perception)).save(folder / f"{name}.png")
+        sim.close()
 
 
 def _picture(camera: SimCamera, config: PerceptionConfig) -> np.ndarray:

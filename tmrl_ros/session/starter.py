@@ -104,6 +104,8 @@ def run_session(
                     node.log.unlink(missing_ok=True)
                 node.start()
             on_started({node.spec.name: node.process.pid for node in nodes})
+            if not values.get("supervisor", {}).get("autostart", True):
+                on_restart(f"a person starts it: ROS_DOMAIN_ID={domain_id} tmrl operate")
             return _watch(nodes, monitor, on_status, on_restart)
         finally:
             end_all(nodes)

@@ -2,6 +2,8 @@
 
     tick -> None | DecisionRequest (then offer) | ResetRequest (then objects_reset);  command -> what the arm does next
 
+Where a person places the objects, `asks` says so, and `objects_placed` is the answer.
+
 Bad input never raises out of `tick` or `command`: it holds the arm with a latched reason, and the running episode has
 failed. Robot time counts everything after `start`.
 """
@@ -30,6 +32,7 @@ from tmrl_ros.types import (
 )
 
 STAMP_SLACK_NS = 500_000  # ticks of periods that are no whole ns drift by less in an hour
+ASK = "put the objects back, step away, and confirm (objects_placed, or keep on the device)"
 LARGEST_GAP_NS = 1_000_000_000  # of robot time between two ticks: a clock that jumps further is not believed
 
 
@@ -135,8 +138,23 @@ class SupervisorCore:
 
     def objects_reset(self, ok: bool) -> None:
         """The answer to a ResetRequest; ignored where none is open."""
-        if self._reset and self._reset.phase == Phase.PLACE:
+        if self._placing:
             self._reset.placed(ok)
+
+    def objects_placed(self) -> None:
+        """A person has put the objects back, as `status` asked them to."""
+        if not self.asks:
+            raise TmrlError("no reset waits for objects; they are asked for once the arm is home")
+        self._reset.placed(True)
+
+    @property
+    def _placing(self) -> bool:
+        return bool(self._reset and self._reset.phase == Phase.PLACE)
+
+    @property
+    def asks(self) -> str:
+        """What a person is asked to do now, in a sentence; empty: nothing."""
+        return ASK if self._placing and self.config.placing == "operator" else ""
 
     def intervene(self) -> None:
         """A person takes the device while the policy acts: its rows end here, theirs begin once the arm stands."""
@@ -192,7 +210,7 @@ class SupervisorCore:
         runner, tally = self.runner, self.runner.tally
         return SessionStatus(
             stamp_ns=self._now_ns or 0, state=self.state, mode=self.arbiter.mode,
-            reason=self._end_reason or self.arbiter.reason, robot_time_s=self.robot_time_s,
+            reason=self._end_reason or self.arbiter.reason or self.asks, robot_time_s=self.robot_time_s,
             episode=runner.episode.index if runner.episode else runner.next_episode, episodes=tally.episodes,
             successes=tally.successes, recent_success=tally.recent_success, decisions=runner.decisions,
             holds=self.holds,
@@ -203,6 +221,8 @@ class SupervisorCore:
         before_ns, self._now_ns, self._robot = self._now_ns, robot.stamp_ns, robot
         timing = self.config.timing
         tick = tick_number(robot.stamp_ns, timing)
+        if before_ns is not None and robot.stamp_ns < before_ns:
+            self._due_tick = 0  # the clock went back, and what was due with it
         self._observing = self.observes(robot.stamp_ns)
         if self._observing:
             self._due_tick = tick + self._row_ticks
@@ -276,7 +296,8 @@ class SupervisorCore:
             self._begin_reset()
 
     def _begin_reset(self) -> None:
-        self._reset = Reset(self.motion, self.gripper, self.config.task.reset_s)
+        by_hand = self.config.placing == "operator"
+        self._reset = Reset(self.motion, self.gripper, self.config.task.reset_s, by_hand)
         self.motion.stop()
         self.arbiter.want(Mode.RESET)
 
@@ -289,7 +310,14 @@ class SupervisorCore:
             self.motion.stop()
             self.arbiter.want(self.runner.source)
         elif phase == Phase.PLACE and before != Phase.PLACE:
+            return self._place()
+        return None
+
+    def _place(self) -> ResetRequest | None:
+        if self.config.placing == "service":
             return ResetRequest(self._now_ns, self.config.start_stream, self.runner.next_episode)
+        if self.config.placing == "nobody":
+            self._reset.placed(True)
         return None
 
     def _reset_failed(self, why: str) -> None:

@@ -25,14 +25,18 @@ class Phase(Enum):
 
 
 class Reset:
-    """One reset of planned duration_s; `tick` steers the motion and returns the phase."""
+    """One reset of planned duration_s; `tick` steers the motion and returns the phase.
 
-    def __init__(self, motion: Motion, gripper: Gripper, duration_s: float):
-        self.motion, self.gripper, self.duration_s = motion, gripper, duration_s
+    A person who places the objects (`patient`) may take their time.
+    """
+
+    def __init__(self, motion: Motion, gripper: Gripper, duration_s: float, patient: bool = False):
+        self.motion, self.gripper, self.duration_s, self.patient = motion, gripper, duration_s, patient
         self.phase, self._elapsed_s, self._since_s = Phase.OPEN, 0.0, 0.0
 
     def tick(self, dt: float) -> Phase:
-        self._elapsed_s += dt
+        if not (self.patient and self.phase == Phase.PLACE):
+            self._elapsed_s += dt
         if self.phase not in (Phase.DONE, Phase.FAILED):
             getattr(self, f"_{self.phase.name.lower()}")()
         if self._elapsed_s > OVERTIME * self.duration_s and self.phase != Phase.DONE:

@@ -1,15 +1,10 @@
 """The keyboard of a terminal as a teleoperation device."""
 
-import os
-import termios
-import tty
-from contextlib import suppress
-
 import numpy as np
 
 from tmrl_ros.config import KeyboardMap
-from tmrl_ros.errors import ConfigError
 from tmrl_ros.teleop.presses import Presses
+from tmrl_ros.teleop.terminal import Terminal
 from tmrl_ros.types import TeleopCommand
 
 HELP = (
@@ -21,7 +16,6 @@ MOVES = {  # key -> axis of the base frame, direction
     "\x1b[A": (0, 1), "\x1b[B": (0, -1), "\x1b[D": (1, 1), "\x1b[C": (1, -1), "\x1b[5~": (2, 1), "\x1b[6~": (2, -1),
 }  # fmt: skip
 CLUTCH, GRIP, KEEP, DISCARD = ("c",), (" ",), ("\r", "\n"), ("x", "\x7f")
-READ_BYTES = 1024
 
 
 class Keys:
@@ -33,7 +27,7 @@ class Keys:
         self._velocity, self._until_s = np.zeros(3), np.full(3, -np.inf)
 
     def press(self, key: str, now_s: float) -> None:
-        """One key, as `split_keys` gives it; keys without a meaning are ignored."""
+        """One key, as `terminal.split_keys` gives it; keys without a meaning are ignored."""
         if key.lower() in MOVES or key in MOVES:
             axis, direction = MOVES[key] if key in MOVES else MOVES[key.lower()]
             fast = len(key) == 1 and key.isupper()
@@ -51,42 +45,11 @@ class Keys:
         return TeleopCommand(stamp_ns, velocity, clutch=self.clutch, **self.presses.take())
 
 
-def split_keys(text: str) -> tuple[list[str], str]:
-    """Keys in what a terminal sent, an escape sequence as one; and the beginning of one that is not whole yet."""
-    keys, at = [], 0
-    while at < len(text):
-        end = at + 1
-        if text[at : at + 2] == "\x1b[":
-            end = at + 2
-            while end < len(text) and not "@" <= text[end] <= "~":
-                end += 1
-            if end == len(text):
-                return keys, text[at:]
-            end += 1
-        elif text[at:] == "\x1b":
-            return keys, "\x1b"
-        keys.append(text[at:end])
-        at = end
-    return keys, ""
-
-
 class KeyboardDevice:
-    """Reads a terminal key by key, without echo; `close` leaves it as it was."""
+    """What is pressed in a terminal; `close` leaves it as it was."""
 
     def __init__(self, terminal: str, config: KeyboardMap):
-        self.keys, self.lost, self._rest = Keys(config), False, ""
-        try:
-            self._file = os.open(terminal, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        except OSError as error:
-            raise ConfigError(
-                f"terminal {terminal}: {error.strerror}; start in a terminal, or name one as `tty` prints it"
-            ) from None
-        try:
-            self._before = termios.tcgetattr(self._file)
-            tty.setcbreak(self._file, termios.TCSANOW)  # Ctrl-C still interrupts
-        except termios.error:
-            os.close(self._file)
-            raise ConfigError(f"terminal {terminal} is not a terminal; name one as `tty` prints it") from None
+        self.keys, self._terminal = Keys(config), Terminal(terminal)
 
     @property
     def presses(self) -> Presses:
@@ -94,27 +57,10 @@ class KeyboardDevice:
 
     def command(self, stamp_ns: int, now_s: float) -> TeleopCommand | None:
         """The wish at this observation, after all keys pressed so far; None once the terminal is gone."""
-        self._read(now_s)
-        return None if self.lost else self.keys.command(stamp_ns, now_s)
+        for key in self._terminal.read():
+            self.keys.press(key, now_s)
+        return None if self._terminal.lost else self.keys.command(stamp_ns, now_s)
 
     def close(self) -> None:
         """Give the terminal back."""
-        if self._file >= 0:
-            with suppress(termios.error):  # it is gone
-                termios.tcsetattr(self._file, termios.TCSANOW, self._before)
-            os.close(self._file)
-            self._file = -1
-
-    def _read(self, now_s: float) -> None:
-        while not self.lost:
-            try:
-                data = os.read(self._file, READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:  # its other end was closed
-                data = b""
-            if not data:
-                self.lost = True
-            keys, self._rest = split_keys(self._rest + data.decode(errors="replace"))
-            for key in keys:
-                self.keys.press(key, now_s)
+        self._terminal.close()
