@@ -5,8 +5,8 @@ from glob import glob
 from setuptools import find_packages, setup
 
 PACKAGE = "tmrl_ros"
-NODES = ("sim", "perception", "policy", "supervisor", "learner", "recorder", "teleop", "franka", "reward")
-DRIVERS = ("realsense", "crisp", "player")  # started beside a session, or by `tmrl up replay`
+NODES = ("sim", "perception", "policy", "supervisor", "learner", "recorder", "teleop", "franka", "reward", "crisp")
+DRIVERS = ("realsense", "player")  # started beside a session, or by `tmrl up replay`
 
 setup(
     name=PACKAGE,

@@ -43,7 +43,12 @@ class Boundaries:
     """A core and a fake arm; `steps` is the worst difference of two windows in position, speed and acceleration."""
 
     def __init__(self, seed: int):
-        values = {"mode": "evaluate", "episodes": 10**9, "task": {"reset_s": 0.5, "episode_s": 60.0}}
+        values = {
+            "mode": "evaluate",
+            "episodes": 10**9,
+            "placing": "nobody",
+            "task": {"reset_s": 0.5, "episode_s": 60.0},
+        }
         real = graph.section("supervisor", str(ROOT / "config" / "real.yaml")).model_dump()
         real = merged(real, {**values, "timing": {"execution_horizon": ROWS}})
         self.config = validate(SupervisorConfig, real)
@@ -122,8 +127,8 @@ def main() -> None:
     q, dq, ddq = run.steps
     text = "\n".join(lines) + (
         f"\n\n{run.count} boundaries, chunks {1e3 * min(run.late_s):.0f} to {1e3 * max(run.late_s):.0f} ms late. Where "
-        f"a window takes over from the last one they differ by at most {q:.2g} rad, {dq:.2g} rad/s and {ddq:.2g} rad/s^2 "
-        f"(a step within the jerk limit of {JOINT_JERK:g} rad/s^3 would be {JOINT_JERK * 1e-3:g} rad/s^2 a ms). "
+        f"a window takes over from the last one they differ by at most {q:.2g} rad, {dq:.2g} rad/s and {ddq:.2g} "
+        f"rad/s^2 (a step within the jerk limit of {JOINT_JERK:g} rad/s^3 is {JOINT_JERK * 1e-3:g} rad/s^2 a ms). "
         f"{used_s:.0f} s of CPU."
     )
     print(text)

@@ -48,7 +48,8 @@ def configuration(profile: str) -> SupervisorConfig:
     """Short resets and long episodes: most ticks are fuzzed ones."""
     values = {
         "mode": "collect" if profile == "teleop" else "evaluate",
-        "episodes": 10**9, "reset_failures": 10**9, "auto_resume_s": 0.2, "task": {"reset_s": 0.5, "episode_s": 12.0},
+        "episodes": 10**9, "reset_failures": 10**9, "auto_resume_s": 0.2, "placing": "nobody",
+        "task": {"reset_s": 0.5, "episode_s": 12.0},
     }  # fmt: skip
     if profile == "robot":
         file = read_parameters(ROOT / "config" / "real.yaml", graph.SECTIONS)

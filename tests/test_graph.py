@@ -67,6 +67,8 @@ def test_a_real_robot_is_not_waited_for_and_a_person_starts_it():
     assert not specs["supervisor"].parameters["timing"]["lockstep"]
     assert not specs["supervisor"].parameters["autostart"]
     assert not specs["policy"].parameters["wait_for_learner"]
+    assert specs["supervisor"].parameters["placing"] == specs["supervisor"].parameters["judge"] == "operator"
+    assert by_name("finetune", sim=False, reward="/r")["supervisor"].parameters["judge"] == "source"
 
 
 def test_overrides_win_over_options_and_options_over_the_file(tmp_path):

@@ -354,6 +354,9 @@ class SupervisorConfig(NodeConfig):
     episodes: int = Field(80, ge=1, description="kept episodes of a collect session, episodes of an evaluation")
     greedy_share: float = Field(0.5, ge=0, le=1, description="share of training episodes run deterministically")
     start_stream: int = Field(0, ge=0, description="names an independent stream of start states for the same seed")
+    judge: Literal["source", "operator"] = Field(
+        "source", description="who says success: task_state, or a person alone, who keeps an episode or labels it"
+    )
     placing: Literal["service", "operator", "nobody"] = Field(
         "service", description="who puts objects back in a reset: reset_objects, a person who confirms, or nobody"
     )

@@ -44,7 +44,7 @@ def test_a_supervisor_without_a_workspace_is_found_out(monkeypatch):
 
 
 def test_bad_chunks_and_late_ones_are_refused():
-    total = fuzz.run_shard((0, 1, 400))
+    total = fuzz.run_shard((0, 1, 2000))
     assert total.refused and total.holds and total.chunks > total.refused
 
 

@@ -22,11 +22,9 @@ class Bench(Node):
     def __init__(self, context):
         super().__init__("bench", context=context)
         self.windows = topics.TRAJECTORY.publisher(self)
-        self.widths = topics.GRIPPER_COMMAND.publisher(self)
-        self.joints, self.poses, self.grips = [], [], []
+        self.joints, self.poses = [], []
         crisp.TARGET_JOINT.subscribe(self, self.joints.append)
         crisp.TARGET_POSE.subscribe(self, self.poses.append)
-        crisp.GRIPPER.subscribe(self, self.grips.append)
         self.executor_ = SingleThreadedExecutor(context=context)
         self.executor_.add_node(self)
 
@@ -56,7 +54,6 @@ def bench(ros):
         node = Bench(context)
         start("crisp", target=target)
         node.until(node.windows.get_subscription_count)
-        node.until(node.widths.get_subscription_count)
         return node
 
     return beside
@@ -93,14 +90,10 @@ def test_a_window_of_another_clock_does_not_run(bench):
     assert min(convert.stamp_of(m) for m in node.joints) >= window.stamp_ns
 
 
-def test_pose_targets_are_of_the_hands_point_and_the_hand_is_told_of_changes_only(bench):
+def test_pose_targets_are_of_the_hands_point(bench):
     node = bench("pose")
     window = node.move()
     node.until(lambda: len(node.poses) > 100)
     np.testing.assert_allclose(convert.position_of(node.poses[-1]), kinematics.forward(window.q[-1])[0], atol=1e-9)
     turn = node.poses[-1].pose.orientation
     assert abs(turn.x) == pytest.approx(1, abs=1e-3), "the gripper points down"
-    for width_m, told in ((0.08, 1), (0.08, 1), (0.0, 2), (0.0, 2), (0.08, 3)):
-        node.widths.publish(convert.width_msg(1, width_m))
-        node.until(lambda told=told: len(node.grips) == told)
-    assert [m.data[0] for m in node.grips] == [1, 0, 1]

@@ -12,7 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from tmrl_ros.nodes import convert, crisp, topics
+from tmrl_ros.nodes import convert, franka_actions, topics
 from tmrl_ros.nodes.franka import RECOVER
 from tmrl_ros.types import EpisodeEvent, Mode
 
@@ -32,7 +32,7 @@ class Cell(Node):
         self.robot, self.statuses, self.shares = robot, {}, []
         self.widths, self.events = topics.GRIPPER_COMMAND.publisher(self), topics.EPISODE_EVENT.publisher(self)
         topics.DIAGNOSTICS.subscribe(self, self._on_diagnostics)
-        crisp.GRIPPER.subscribe(self, lambda message: self.shares.append(message.data[0]))
+        franka_actions.GRIPPER.subscribe(self, lambda message: self.shares.append(message.data[0]))
         self.client = RECOVER.client(self)
         self.spinner = SingleThreadedExecutor(context=context)
         self.spinner.add_node(self)

@@ -387,3 +387,14 @@ def test_objects_that_nobody_asked_for_cannot_be_confirmed():
 def test_without_anyone_to_place_them_objects_stay_where_they_are():
     made = session(placing="nobody", episodes=2).run()
     assert not made.resets and made.core.status().episodes == 2
+
+
+def test_where_a_person_judges_no_source_is_needed_and_keep_is_success():
+    made = session(judge="operator", episodes=1)
+    made.success = lambda standin: True  # what a source would say counts for nothing
+    made.teleop = lambda stamp_ns: wish(stamp_ns, clutch=False)
+    made.run(until=lambda s: s.of(Decision))
+    made.teleop = lambda stamp_ns: wish(stamp_ns, clutch=False, keep=True)
+    made.run()
+    (end,) = made.ends()
+    assert end.success and end.counted and end.reason == "kept"

@@ -2,7 +2,8 @@
 
 CRISP follows a single target and knows no silence, so this node runs each window of the supervisor itself: it streams
 where the window is now, and at its end goes on saying where that is. The supervisor, or this node, may die: the arm
-then stands. Windows are timed by the robot's clock, which this machine's has to agree with (`tmrl preflight`).
+then stands. Windows are timed by the robot's clock, which this machine's has to agree with (`tmrl preflight`). The hand
+is the node franka's (`hand: crisp`).
 """
 
 import numpy as np
@@ -12,9 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray
 
-from tmrl_ros import fr3, kinematics
+from tmrl_ros import kinematics
 from tmrl_ros.config import CrispConfig
 from tmrl_ros.errors import ActionError
 from tmrl_ros.nodes import convert, runtime, topics
@@ -23,7 +23,6 @@ from tmrl_ros.robot import trajectory
 NEWEST = QoSProfile(depth=1)
 TARGET_JOINT = topics.Topic("target_joint", JointState, NEWEST)
 TARGET_POSE = topics.Topic("target_pose", PoseStamped, NEWEST)
-GRIPPER = topics.Topic("gripper/gripper_position_controller/commands", Float64MultiArray, NEWEST)
 LATE_S = 1.0  # a window whose stamp is further from this machine's clock is not run
 
 
@@ -31,11 +30,9 @@ class Crisp(Node):
     def __init__(self):
         super().__init__("crisp", **runtime.NODE_OPTIONS)
         self.config = runtime.config_of(self, CrispConfig)
-        self._window, self._width_share = None, None
+        self._window = None
         self._targets = (TARGET_JOINT if self.config.target == "joint" else TARGET_POSE).publisher(self)
-        self._gripper = GRIPPER.publisher(self)
         topics.TRAJECTORY.subscribe(self, self._on_window)
-        topics.GRIPPER_COMMAND.subscribe(self, self._on_width)
         self.create_timer(1 / self.config.stream_hz, self._stream, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_window(self, message):
@@ -61,17 +58,6 @@ class Crisp(Node):
             return
         position_m, rotation = kinematics.forward(q[0])
         self._targets.publish(convert.pose_msg(now_ns, position_m, Rotation.from_matrix(rotation).as_quat()))
-
-    def _on_width(self, message):
-        """Only a change is told: from 0, closed, to 1, open."""
-        try:
-            share = convert.width_from(message) / (2 * fr3.FINGER_TRAVEL)
-        except ActionError as error:
-            return self.get_logger().error(str(error), throttle_duration_sec=1.0)
-        if share != self._width_share:
-            self._width_share = share
-            self._gripper.publish(Float64MultiArray(data=[share]))
-        return None
 
 
 def main():

@@ -9,14 +9,16 @@ from importlib import import_module
 
 from rclpy.action import ActionClient
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Float64MultiArray
 
 from tmrl_ros import fr3
 from tmrl_ros.config import HandConfig
 from tmrl_ros.errors import TmrlError
-from tmrl_ros.nodes import crisp
+from tmrl_ros.nodes import topics
 from tmrl_ros.robot.franka_hand import Goal
 
+GRIPPER = topics.Topic("gripper/gripper_position_controller/commands", Float64MultiArray, QoSProfile(depth=1))
 SUCCEEDED, CANCELED = 4, 5  # of action_msgs/GoalStatus
 Ended = Callable[[str], None]  # told what went wrong, or nothing
 
@@ -126,7 +128,7 @@ class CrispHand:
     """CRISP's gripper controller: a share from 0, closed, to 1, open, of which nothing is heard again."""
 
     def __init__(self, node: Node, config: HandConfig, ended: Ended):
-        self._publisher, self._ended = crisp.GRIPPER.publisher(node), ended
+        self._publisher, self._ended = GRIPPER.publisher(node), ended
 
     @property
     def ready(self) -> bool:

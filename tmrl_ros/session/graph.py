@@ -265,6 +265,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
             "episodes": options.episodes,
             "start_stream": options.start_stream,
             "autostart": options.sim,
+            "judge": "source" if options.sim or options.reward else "operator",
             "needs": " ".join(node_names(kind, options)[:-1]) if options.sim else "",
         },
     }
