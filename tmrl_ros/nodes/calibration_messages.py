@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
 
@@ -70,8 +69,7 @@ def live(wanted: dict[Kind, Topic]) -> Iterator[Heard]:
     waiting: list[tuple[Kind, Any]] = []
     heard_s = dict.fromkeys(wanted, time.monotonic())
     for kind, topic in wanted.items():
-        sensor = topic._replace(qos=qos_profile_sensor_data)
-        sensor.subscribe(node, lambda message, kind=kind: waiting.append((kind, message)))
+        topic.sensed(False).subscribe(node, lambda message, kind=kind: waiting.append((kind, message)))
     try:
         while True:
             executor.spin_once(timeout_sec=0.1)

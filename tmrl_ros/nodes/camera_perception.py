@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 
 from tmrl_ros.config import PerceptionConfig
 from tmrl_ros.errors import ConfigError, DataError
@@ -47,24 +46,21 @@ class CameraPerception:
         node.create_timer(WATCH_S, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _listen(self):
+        waits = self._config.timing.waits
         for camera, view in self._config.cameras.items():
             image_topics = camera_topics(view.topic or f"camera/{camera}")
-            self._subscribe(image_topics.info, partial(self._on_info, camera))
+            image_topics.info.sensed(waits).subscribe(self._node, partial(self._on_info, camera))
             for kind in ("depth", "color"):
                 stream = f"{camera}/{kind}"
                 if stream in self.observer.streams:
-                    self._subscribe(getattr(image_topics, kind), partial(self._on_image, stream))
+                    image = getattr(image_topics, kind).sensed(waits)
+                    image.subscribe(self._node, partial(self._on_image, stream))
                     self._diagnostics.expect(stream, partial(self.observer.counts, stream))
         for source in self.observer.sources:
             topic, value_of = SOURCES[source]
-            self._subscribe(topic, partial(self._on_value, source, value_of))
+            topic.sensed(waits).subscribe(self._node, partial(self._on_value, source, value_of))
             self._diagnostics.expect(source)
         self._diagnostics.expect(OUT, self._latency.take)
-
-    def _subscribe(self, topic, callback):
-        """Lossless where ticks wait; otherwise as sensors are: a robot's broadcaster is best effort."""
-        waits = self._config.timing.waits
-        (topic.lossless(True) if waits else topic._replace(qos=qos_profile_sensor_data)).subscribe(self._node, callback)
 
     # ---- what comes in ----
 

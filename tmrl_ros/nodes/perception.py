@@ -3,7 +3,6 @@
 from functools import partial
 
 from rclpy.node import Node
-from rclpy.qos import qos_profile_sensor_data
 
 from tmrl_ros.config import PerceptionConfig
 from tmrl_ros.errors import DataError
@@ -35,9 +34,7 @@ class Perception(Node):
         self._join = StampJoin(SOURCES, 0 if waits else TOLERANCE_NS)
         self._publisher = topics.OBSERVATION.lossless(waits).publisher(self)
         for name, (topic, value_of) in SOURCES.items():
-            # A robot's broadcaster is best effort.
-            source = topic.lossless(True) if waits else topic._replace(qos=qos_profile_sensor_data)
-            source.subscribe(self, partial(self._on_source, name, value_of))
+            topic.sensed(waits).subscribe(self, partial(self._on_source, name, value_of))
 
     def _on_source(self, name, value_of, message):
         try:

@@ -42,7 +42,7 @@ class Preflight(Node):
         self._newest, self._missing, self._mode, self._controllers = {}, [], None, None
         self.forget()
         for name, topic in SOURCES.items():
-            topic._replace(qos=qos_profile_sensor_data).subscribe(self, lambda m, name=name: self._on(name, m))
+            topic.sensed(False).subscribe(self, lambda m, name=name: self._on(name, m))
         self._listen_to_franka()
         self._ask_controllers()
 

@@ -66,7 +66,8 @@ class Supervisor(Node):
         topics.ACTION_CHUNK.lossless(self._timing.waits).subscribe(self, self._on_chunk)
         for name, topic in PARTS.items():
             if name != "joy" or self.core.runner.source == Mode.TELEOP or not self._timing.waits:
-                topic.lossless(self._timing.waits).subscribe(self, partial(self._on_part, name))
+                of = topic.sensed if name in SILENCE_S else topic.lossless
+                of(self._timing.waits).subscribe(self, partial(self._on_part, name))
         topics.E_STOP.subscribe(self, self._on_emergency_stop)
         if not self._timing.waits and self.core.runner.source == Mode.POLICY:
             topics.POLICY_HEARTBEAT.subscribe(self, self._on_heartbeat)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseStamped, WrenchStamped
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState, Joy
@@ -36,6 +36,10 @@ class Topic(NamedTuple):
         if not waits:
             return self
         return self._replace(qos=QoSProfile(depth=self.qos.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+
+    def sensed(self, waits: bool) -> "Topic":
+        """To read what a robot measures: its broadcasters are best effort, and no reliable reader hears those."""
+        return self.lossless(True) if waits else self._replace(qos=qos_profile_sensor_data)
 
     def publisher(self, node: Node):
         overriding = QoSOverridingOptions.with_default_policies()
