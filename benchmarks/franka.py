@@ -112,7 +112,7 @@ FULL = Size(Path("runs/franka"), 50, 80, BaseConfig().steps)
 GLIMPSE = Size(Path("runs/franka_quick"), 2, 5, 200)
 QUICK = Scene("pick_cube", knock(-0.0354, 0.0354), 0.5, "a glimpse")
 PICTURES = {
-    "methods": ["tmrl", "dsrl", "rlpd", "residual", "rfs"],
+    "methods": ["tmrl, 10 shown", "tmrl", "dsrl", "rlpd", "residual", "rfs"],
     "is sigma worth learning?": ["tmrl", *(f"csp, sigma {s:g}" for s in (0, 0.1, 0.2, 0.3))],
 }
 

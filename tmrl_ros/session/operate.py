@@ -37,13 +37,18 @@ def run(name: str, terminal: str, namespace: str) -> None:
                     if key == LEAVE:
                         return _leave(operating)
                     _press(operating, key)
-                while operating.answers:
-                    console.print(operating.answers.pop(0), highlight=False)
+                _tell(operating, console)
                 live.update(_line(operating))
+            _tell(operating, console)
     finally:
         pressed.close()
         operating.close()
     return None
+
+
+def _tell(operating: Operating, console: Console) -> None:
+    while operating.answers:
+        console.print(operating.answers.pop(0), highlight=False, soft_wrap=True)
 
 
 def _goes_on(operating: Operating) -> bool:
