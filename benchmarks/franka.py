@@ -77,6 +77,7 @@ VARIANTS = {
     "plain base": Variant("base"),
     "csp base": Variant("base", base="csp"),
     "tmrl": Variant(),
+    "tmrl, again": Variant(),  # with the command motion since 586ed27, as the shown ones have it
     "tmrl, coherent": Variant(modulation={"coherence": 0.5}),  # exploration that keeps to one answer within an episode
     "tmrl, no candidates": Variant(modulation={"candidates": 1}),  # the mean acts greedily, unranked
     "tmrl, batches alike": Variant(sac={"success_share": 0.0}),  # batches are drawn without regard to success
