@@ -67,8 +67,8 @@ def attend(watch, press, keys, condition):
 
 def test_a_person_starts_the_session_places_the_objects_and_ends_it(operated):
     watch, press, process = operated
-    attend(watch, press, {"": b"s"}, lambda status: status.state == SessionState.RUNNING)
-    # A machine that stalls holds; who resumes is asked for the objects again.
+    # A machine that stalls holds: then nothing starts before a person resumes, and the objects are asked for again.
+    attend(watch, press, {"silent": b"r", "": b"s"}, lambda status: status.state == SessionState.RUNNING)
     reset = {"put the objects back": b"p"}
     attend(watch, press, reset, lambda status: status.mode == Mode.TELEOP or "device is silent" in status.reason)
     attend(watch, press, {"": b"e"}, lambda status: status.state == SessionState.ENDED)
