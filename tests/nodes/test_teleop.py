@@ -49,18 +49,22 @@ class Bench(Node):
         self.stamp_ns += 100_000_000
         self.observations.publish(convert.to_msg(Observation(self.stamp_ns, np.zeros(10, np.float32))))
 
-    def wish(self, condition=lambda wish: True):
-        """The first answer to an observation for which `condition` holds."""
+    def wish(self, condition=lambda wish: True, say=lambda: None):
+        """The first answer for which `condition` holds; until then the device says on and observations go on."""
+        asked_s = -1.0
 
         def answered():
-            if not self.heard or self.heard[-1].stamp_ns < self.stamp_ns:
-                return False
-            if condition(self.heard[-1]):
+            nonlocal asked_s
+            heard = bool(self.heard) and self.heard[-1].stamp_ns == self.stamp_ns
+            if heard and condition(self.heard[-1]):
                 return True
-            self.observe()
+            if heard or time.monotonic() - asked_s > 0.3:  # unanswered: it came before what the device said, or late
+                say()
+                self.observe()
+                asked_s = time.monotonic()
             return False
 
-        self.observe()
+        self.heard.clear()
         self.until(answered)
         return self.heard[-1]
 
@@ -109,8 +113,8 @@ def test_a_gamepad_is_silent_until_it_is_heard_and_again_when_it_is_lost(bench):
     node.until(lambda: node.driver.get_subscription_count())
     assert node.is_silent()
     axes = array("f", (1.0, 0.4, 0.0, 0.0, -0.75, 0.0))
-    node.driver.publish(Joy(axes=axes, buttons=array("i", (0, 0, 0, 0, 1))))
-    wish = node.wish()
+    pressed = Joy(axes=axes, buttons=array("i", (0, 0, 0, 0, 1)))
+    wish = node.wish(say=lambda: node.driver.publish(pressed))
     np.testing.assert_allclose(wish.velocity, (0, -1, -0.5))
     assert wish.clutch and not wish.close_gripper
     node.driver.publish(Joy(axes=axes[:2]))  # no such device: not heard
@@ -129,16 +133,14 @@ def test_a_gello_moves_the_arm_as_its_hand_goes_and_is_silent_when_its_cable_is_
         q[0] += rad
         joints.publish(JointState(name=fr3.JOINT_NAMES[::-1], position=array("d", q[::-1])))
 
-    turned(0.0)
-    trigger.publish(Float32(data=0.1))
-    wish = node.wish(lambda wish: wish.close_gripper)
+    def still():
+        turned(0.0)
+        trigger.publish(Float32(data=0.1))
+
+    wish = node.wish(lambda wish: wish.close_gripper, say=still)
     assert not wish.clutch and not wish.velocity.any()
-
-    def follows(wish):
-        turned(0.02)
-        return wish.clutch and wish.velocity[1] > 0.3  # turned about the base's z, the TCP goes left
-
-    wish = node.wish(follows)
+    # turned about the base's z, the TCP goes left
+    wish = node.wish(lambda wish: wish.clutch and wish.velocity[1] > 0.3, say=lambda: turned(0.02))
     assert abs(wish.velocity[2]) < 1e-6
     joints.publish(JointState(name=["another"], position=array("d", [1.0])))
     time.sleep(1.1)
