@@ -165,7 +165,7 @@ def learn_from_corrections(job: Job, folder: Path, steering: dict[str, Any]) -> 
     """RFS as it is used on robots: a person's episodes at deployment, then TD3+BC."""
     phases.correct(job, folder)
     config = validate(LearnerConfig, {"method": job.method, "seed": job.seed, **steering})
-    base, demos = BasePolicy.load(folder / "base_policy"), store.read_arrays(str(folder / "corrections.zarr"))
+    base, demos = BasePolicy.load(folder / "base_policy"), store.read(folder / "corrections.zarr")
     actor = folder / "finetune/checkpoints/actor"
     shutil.rmtree(actor, ignore_errors=True)
     learning.from_actions(config, base, demos, actor, lambda *_: None)

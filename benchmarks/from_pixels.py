@@ -1,11 +1,12 @@
 """pick_cube from what a camera shows: CSP and TMRL through the perception of a robot, after the camera was knocked.
 
-    python benchmarks/from_pixels.py [--quick] [--input cloud image] [--seeds 0 1 2]
+    python benchmarks/from_pixels.py [--quick] [--input cloud image] [--shown 10] [--seeds 0 1 2]
 
 Demonstrations, pre-training, evaluation of the base, fine-tuning, evaluation on the same fresh start states, simulated
 in one process (`tmrl demo --observe cloud --in-process`). Every observation is made of the rendered frames of one
 camera by perception/observer.py, as the node does it. After the demonstrations the camera is moved away from the robot,
-by 5 cm for clouds and 7 cm for images, and its calibration file stays: each point of a cloud is off by that.
+by 5 cm for clouds and 7 cm for images, and its calibration file stays: each point of a cloud is off by that. With
+`--shown N` fine-tuning begins with N episodes of a (scripted) person after the move, whose minutes count.
 
 A run that is done in runs/ is not done again; results accumulate in benchmarks/results/from_pixels.{md,json,png}, and
 from_pixels_cloud.png shows crop and cloud on the image, as perception places them after the move.
@@ -38,18 +39,19 @@ MINUTES, DEMOS, EPISODES = 60, 80, 50
 DEMO = "import json, sys; from tmrl_ros.session import demo; demo.run(**json.loads(sys.argv[1]))"
 
 
-def folder(observe: str, seed: int, quick: bool = False) -> Path:
-    return RUNS / f"pixels_{observe}_{seed}{'_quick' * quick}"
+def folder(observe: str, shown: int, seed: int, quick: bool = False) -> Path:
+    return RUNS / f"pixels_{observe}_{seed}{f'_shown{shown}' if shown else ''}{'_quick' * quick}"
 
 
-def run(observe: str, seed: int, quick: bool) -> None:
+def run(observe: str, shown: int, seed: int, quick: bool) -> None:
     """One job, unless it is done; what it cost stays beside it."""
-    at = folder(observe, seed, quick)
+    at = folder(observe, shown, seed, quick)
     at.mkdir(parents=True, exist_ok=True)
     if not (at / "summary.json").exists():
         minutes, demos, episodes = (0.5, 2, 1) if quick else (MINUTES, DEMOS, EPISODES)
         job = {"observe": observe, "bias_cm": INPUTS[observe], "seed": seed, "minutes": minutes, "demos": demos}
         job |= {"episodes": episodes, "name": at.name, "in_process": True, "params_file": few_steps(observe) * quick}
+        job |= {"corrections": shown}
         used = at / "cpu_s.json"
         before_s = cpu_s() - (json.loads(used.read_text()) if used.exists() else 0.0)
         with (at / "demo.log").open("a") as log:
@@ -73,9 +75,9 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def outcome(observe: str, seed: int, quick: bool = False) -> dict:
+def outcome(observe: str, shown: int, seed: int, quick: bool = False) -> dict:
     """What the table and the picture need of one run."""
-    at = folder(observe, seed, quick)
+    at = folder(observe, shown, seed, quick)
     found, used = summary.read(at), at / "cpu_s.json"
     names = ("robot_minutes", "robot_minutes_to_80", "robot_minutes_to_95", "real_time_factor", "revision")
     return {
@@ -123,25 +125,28 @@ def write(found: dict) -> dict:
     """benchmarks/results/from_pixels.{md,json,png}: these runs beside those of earlier calls; returns all of them."""
     path = RESULTS / "from_pixels.json"
     before = json.loads(path.read_text())["runs"] if path.exists() else {}
-    merged = {observe: before.get(observe, {}) | found.get(observe, {}) for observe in INPUTS}
     merged = {
-        observe: dict(sorted(seeds.items(), key=lambda row: int(row[0]))) for observe, seeds in merged.items() if seeds
+        name: dict(sorted((before.get(name, {}) | found.get(name, {})).items(), key=lambda row: int(row[0])))
+        for name in sorted({*before, *found})
     }
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, no GPU, shared"
     path.write_text(json.dumps({"machine": machine, "result": result(merged), "runs": merged}, indent=1))
     (RESULTS / "from_pixels.md").write_text(f"{table(merged)}\n\n{SAID}\n\nMachine: {machine}\n")
     plot(merged, RESULTS / "from_pixels.png")
-    for observe, seeds in found.items():
-        seen = folder(observe, int(next(iter(seeds)))) / "frames/seen/moved.png"
+    for name, seeds in found.items():
+        seen = folder(name, 0, int(next(iter(seeds)))) / "frames/seen/moved.png"
         if seen.exists():
-            shutil.copyfile(seen, RESULTS / f"from_pixels_{observe}.png")
+            shutil.copyfile(seen, RESULTS / f"from_pixels_{name}.png")
     return merged
 
 
 def plot(found: dict, path: Path) -> None:
     """Every seed: success of the last 20 training episodes, and of base and final policy on fresh start states."""
-    figure, grid = plt.subplots(1, len(found), figsize=(6.2 * len(found), 3.6), squeeze=False)
-    for axes, (observe, seeds) in zip(grid[0], found.items(), strict=True):
+    rows = -(-len(found) // 2)
+    figure, grid = plt.subplots(rows, 2, figsize=(12.4, 3.6 * rows), squeeze=False, layout="constrained")
+    for axes in grid.flat[len(found) :]:
+        axes.remove()
+    for axes, (observe, seeds) in zip(grid.flat, found.items(), strict=False):
         for seed, r in seeds.items():
             minutes, success = np.array(r["curve"], float).T
             total, last = np.concatenate([[0], np.cumsum(success)]), np.maximum(np.arange(len(success)) - 19, 0)
@@ -165,14 +170,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short runs that show that all of it works")
     parser.add_argument("--input", nargs="+", choices=INPUTS, default=list(INPUTS))
+    parser.add_argument("--shown", type=int, default=0, metavar="N", help="episodes of a person's to begin with")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     seeds = [10] if options.quick else options.seeds
     found: dict = {}
     for observe in options.input:
         for seed in seeds:
-            run(observe, seed, options.quick)
-            found.setdefault(observe, {})[str(seed)] = outcome(observe, seed, options.quick)
+            run(observe, options.shown, seed, options.quick)
+            name = f"{observe}, {options.shown} shown" if options.shown else observe
+            found.setdefault(name, {})[str(seed)] = outcome(observe, options.shown, seed, options.quick)
             if not options.quick:
                 write(found)
     whole = found if options.quick else write(found)

@@ -259,7 +259,7 @@ def _check_learner(folder: Path, specs: list[graph.NodeSpec], outcome: Outcome) 
 
 def _learner(specs: list[graph.NodeSpec]) -> Learner:
     config = validate(LearnerConfig, next(spec.parameters for spec in specs if spec.name == "learner"))
-    return Learner(config, BasePolicy.load(Path(config.base)), store.read_arrays(config.demos))
+    return Learner(config, BasePolicy.load(Path(config.base)), store.read_named(config.demos))
 
 
 # ---- the report -----------------------------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ class Run:
         self.sac = Sac(*self.steering.build(self.sac_config.critics), self.sac_config, self.steering.judged)
         self.replay = Replay(budget.decisions + budget.arenas, self.steering.feature_dim, self.steering.judged_dim)
         share = self.sac_config.demo_share
-        rows = demos.states[demos.reached], demos.actions[demos.reached], demos.ends
-        self.demos = demo_replay(self.steering, *rows) if share else None
+        seen = self.steering.features({"state": torch.as_tensor(demos.states[demos.reached])})
+        self.demos = demo_replay(self.steering, seen, demos.actions[demos.reached], demos.ends) if share else None
         self.rng, self.noise = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         self.arenas = [Arena(world) for _ in range(budget.arenas)]
         self.judges = [Arena(world) for _ in range(budget.arenas)]

@@ -8,6 +8,7 @@ import torch
 
 from tmrl_ros.config import METHODS, BaseConfig, LearnerConfig, SacConfig, Timing
 from tmrl_ros.data.assembler import Transition
+from tmrl_ros.data.store import Demonstrations
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.policy import relabel
 from tmrl_ros.policy.base import BasePolicy
@@ -23,8 +24,8 @@ STATES = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
 def learner(method: str, **settings) -> Learner:
     sac = METHODS[method].learner.get("sac", {}) | {"batch": 16, "critics": 2, "target_critics": 0}
     config = LearnerConfig(method=method, timing=TIMING, sac=SacConfig(**sac), **settings)
-    demos = (STATES, np.zeros((20, 2), np.float32), np.array([20])) if config.sac.demo_share else None
-    return Learner(config, BASE, demos)
+    demos = Demonstrations(STATES, np.zeros((20, 2), np.float32), np.array([20]), None)
+    return Learner(config, BASE, demos if config.sac.demo_share else None)
 
 
 def shown(actions, decision=0, terminated=True) -> Transition:

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from tmrl_ros.config import BaseConfig, LearnerConfig, OfflineConfig, SacConfig, Timing
+from tmrl_ros.data.store import Demonstrations
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.learner import offline
 from tmrl_ros.learner.core import Learner
@@ -28,7 +29,7 @@ def ignore(update, info):
 def corrections(rows=200):
     """A person who does (0.3, -0.2) whatever the state, where the untrained base stands still."""
     states = np.random.default_rng(0).uniform(-1, 1, (rows, 1)).astype(np.float32)
-    return states, np.tile(np.float32([0.3, -0.2]), (rows, 1)), np.array([rows])
+    return Demonstrations(states, np.tile(np.float32([0.3, -0.2]), (rows, 1)), np.array([rows]), None)
 
 
 @pytest.mark.parametrize("method", ["rfs", "residual", "rlpd"])
@@ -44,10 +45,10 @@ def test_offline_learning_reaches_the_actions_of_the_person(tmp_path, method):
 
 def test_the_critics_pull_the_actor_from_imitation_towards_what_earns_more(tmp_path):
     """An episode ends with the first high action; imitation alone would stay in the middle."""
-    states, actions, _ = corrections(400)
+    states, actions = corrections(400).states, corrections(400).actions
     actions[:, 0] = np.random.default_rng(1).uniform(-0.5, 0.5, 400)
     ends = np.flatnonzero(actions[:, 0] > 0.2) + 1
-    demos, reached = (states[: ends[-1]], actions[: ends[-1]], ends), {}
+    demos, reached = Demonstrations(states[: ends[-1]], actions[: ends[-1]], ends, None), {}
     for alpha in (0.0, 20.0):
         offline.from_actions(config("rlpd", updates=600, alpha=alpha), BASE, demos, tmp_path / f"{alpha}", ignore)
         steering, actor, _, _ = load_actor(tmp_path / f"{alpha}", BASE, 2)

@@ -33,10 +33,10 @@ def test_robot_time_episodes_and_start_states_go_on_from_the_persons(run):
 
 
 def test_learner_and_actor_begin_with_what_the_person_did(run, pretrained):
-    base, shown = BasePolicy.load(pretrained.base), store.read_arrays(str(run / phases.CORRECTIONS))
+    base, shown = BasePolicy.load(pretrained.base), store.read(run / phases.CORRECTIONS)
     settings = {"corrections_updates": 5, "relabel_error": 10.0, "sac": SacConfig(batch=16)}
     learner = Learner(LearnerConfig(**settings), base, corrections=shown)
-    ends = shown[2]
+    ends = shown.ends
     decisions = sum(-(-int(rows) // 8) for rows in np.diff(ends, prepend=0))
     assert len(learner.replay) == decisions and learner.replay.shown[:decisions].all() and learner.warm
     assert learner.replay.successful[:decisions].all() and learner.episodes == EPISODES and learner.version == 0
@@ -45,6 +45,6 @@ def test_learner_and_actor_begin_with_what_the_person_did(run, pretrained):
 
 
 def test_corrections_that_the_base_cannot_make_leave_the_learner_as_it_was(run, pretrained):
-    base, shown = BasePolicy.load(pretrained.base), store.read_arrays(str(run / phases.CORRECTIONS))
+    base, shown = BasePolicy.load(pretrained.base), store.read(run / phases.CORRECTIONS)
     learner = Learner(LearnerConfig(relabel_error=0.0), base, corrections=shown)
     assert len(learner.replay) == 0 and not learner.warm

@@ -141,12 +141,9 @@ def verify_images(demonstrations: Demonstrations) -> None:
             images[np.arange(part.start, part.stop)]
 
 
-def read_arrays(path: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """States, actions and episode ends of the store at `path`; None if it is empty, as where a setting names none."""
-    if not path:
-        return None
-    demonstrations = read(path)
-    return demonstrations.states, demonstrations.actions, demonstrations.ends
+def read_named(path: str) -> Demonstrations | None:
+    """The store that a setting names, or None where it names none."""
+    return read(path) if path else None
 
 
 def inputs(demonstrations: Demonstrations, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:

@@ -13,10 +13,11 @@ import safetensors.torch
 import torch
 
 from tmrl_ros.config import LearnerConfig
+from tmrl_ros.data.store import Demonstrations
 from tmrl_ros.documents import shown
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.learner.corrections import teach
-from tmrl_ros.learner.demos import demo_replay
+from tmrl_ros.learner.demos import demo_replay, features_of
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.learner.sac import Sac
 from tmrl_ros.policy import relabel
@@ -30,17 +31,20 @@ LEARNER_FORMAT = "tmrl_learner/4"
 FREE = {"base", "checkpoint", "checkpoint_episodes", "demos", "corrections", "offline", "log_sync_s", "catch_up"}
 NEXT, PREVIOUS = ".next", ".previous"  # of a folder's name: written whole, and the one before it
 COUNTERS = ("version", "episodes", "updates")
-Demos = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Learner:
     """Updates after each decision once warm; `version` is the number of the last decision learned from, plus one.
 
-    `demos` and `corrections` are states, actions and episode ends, as in demo_replay and in teach.
+    `demos` are for methods that keep learning from them, `corrections` are a person's episodes at deployment.
     """
 
     def __init__(
-        self, config: LearnerConfig, base: BasePolicy, demos: Demos | None = None, corrections: Demos | None = None
+        self,
+        config: LearnerConfig,
+        base: BasePolicy,
+        demos: Demonstrations | None = None,
+        corrections: Demonstrations | None = None,
     ):
         torch.manual_seed(config.seed)
         self.config, self.base = config, base
@@ -51,12 +55,13 @@ class Learner:
         if config.sac.demo_share:
             if demos is None:
                 raise ConfigError("sac.demo_share > 0 needs demonstrations; name their store with demos")
-            self.demos = demo_replay(self.steering, *demos)
+            self.demos = demo_replay(self.steering, features_of(self.steering, demos), demos.actions, demos.ends)
         self.rng = np.random.default_rng(config.seed)
         self.version, self.episodes = 0, 0
         if corrections is not None:
-            teach(self.replay, self.steering, *corrections, config.relabel_error)
-            self.episodes = len(corrections[2])
+            features = features_of(self.steering, corrections)
+            teach(self.replay, self.steering, features, corrections.actions, corrections.ends, config.relabel_error)
+            self.episodes = len(corrections.ends)
             for _ in range(config.corrections_updates if len(self.replay) else 0):
                 self.update()
 

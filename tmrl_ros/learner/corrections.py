@@ -5,7 +5,7 @@ here an experience with the base policy's own noise and sigma.
 """
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.policy import relabel
@@ -15,14 +15,13 @@ FIRST = -2  # episodes count down from here, apart from those of the session and
 
 
 def teach(
-    replay: Replay, steering: Steering, states: np.ndarray, actions: np.ndarray, ends: np.ndarray, error_max: float
+    replay: Replay, steering: Steering, features: Tensor, actions: np.ndarray, ends: np.ndarray, error_max: float
 ) -> int:
     """Add successful episodes to an empty replay, and return how many of their decisions it could take.
 
-    `states` float32 [rows, state_dim], `actions` float32 [rows, action_dim], `ends` int64 [episodes]. A decision takes
-    as many rows as one that runs; the last of an episode earns 0 and ends it, every other -1.
+    `features` [rows, feature_dim] as of features_of, `actions` float32 [rows, action_dim], `ends` int64 [episodes]. A
+    decision takes as many rows as one that runs; the last of an episode earns 0 and ends it, every other -1.
     """
-    features = steering.features({"state": torch.as_tensor(states)})
     for number, (begin, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
         for first in range(begin, end, steering.rows):
             after = min(first + steering.rows, end)

@@ -2,19 +2,36 @@
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from tmrl_ros.data import store
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.learner.replay import Replay
+from tmrl_ros.policy.inputs import fit
 from tmrl_ros.policy.steering import Steering
 
+STRETCH = 256  # rows of a store whose clouds or images are in memory at once
 
-@torch.no_grad()
-def demo_replay(steering: Steering, states: np.ndarray, actions: np.ndarray, ends: np.ndarray) -> Replay:
+
+def features_of(steering: Steering, demonstrations: store.Demonstrations) -> Tensor:
+    """What actor and critics see [rows, feature_dim] of each row, whatever the base takes: state, cloud, images.
+
+    Raises DataError if the store lacks an input of the base, or holds it in another shape.
+    """
+    shapes, found = steering.base.shapes, []
+    for first in range(0, len(demonstrations.states), STRETCH):
+        inputs = store.inputs(demonstrations, slice(first, first + STRETCH))
+        fit(shapes, {name: values[0] for name, values in inputs.items()})
+        found.append(steering.features({name: torch.as_tensor(inputs[name]) for name in shapes}))
+    return torch.cat(found)
+
+
+def demo_replay(steering: Steering, features: Tensor, actions: np.ndarray, ends: np.ndarray) -> Replay:
     """Every row of successful episodes as the start of a decision.
 
-    `states` float32 [rows, state_dim], `actions` float32 [rows, action_dim], `ends` int64 [episodes]. The decision that
-    reaches an episode's end earns 0 and ends it, every other -1. Raises ConfigError if the method's critics judge
-    something that demonstrations do not hold, such as flow noise.
+    `features` [rows, feature_dim] as of features_of, `actions` float32 [rows, action_dim], `ends` int64 [episodes]. The
+    decision that reaches an episode's end earns 0 and ends it, every other -1. Raises ConfigError if the method's
+    critics judge something that demonstrations do not hold, such as flow noise.
     """
     if not steering.judges_action:
         names = " and ".join(steering.heads.names())
@@ -25,7 +42,7 @@ def demo_replay(steering: Steering, states: np.ndarray, actions: np.ndarray, end
     chunk = actions[np.minimum(wanted, end[:, None] - 1)]
     chunk[wanted >= end[:, None], :-1] = 0.0  # past the end: no motion, the last grip
     last = first + rows >= end
-    features = steering.features({"state": torch.as_tensor(states)}).numpy()
+    features = features.numpy()
     replay = Replay(len(actions), features.shape[1], steering.judged_dim)
     replay.extend(
         episode=np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)),

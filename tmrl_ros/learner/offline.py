@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from tmrl_ros.config import LearnerConfig
+from tmrl_ros.data.store import Demonstrations
 from tmrl_ros.errors import DataError
-from tmrl_ros.learner.core import Demos, Learner
-from tmrl_ros.learner.demos import demo_replay
+from tmrl_ros.learner.core import Learner
+from tmrl_ros.learner.demos import demo_replay, features_of
 from tmrl_ros.learner.td3_bc import Td3Bc
 from tmrl_ros.policy.actor_file import write_actor
 from tmrl_ros.policy.base import BasePolicy
@@ -18,7 +19,7 @@ from tmrl_ros.policy.steering import Steering
 Progress = Callable[[int, dict[str, float]], None]
 
 
-def from_actions(config: LearnerConfig, base: BasePolicy, demos: Demos, out: Path, progress: Progress) -> None:
+def from_actions(config: LearnerConfig, base: BasePolicy, demos: Demonstrations, out: Path, progress: Progress) -> None:
     """TD3+BC on `demos` for a method whose critics judge actions (rfs, residual, rlpd); writes the actor to `out`.
 
     The base has to be frozen already. Raises ConfigError for a method whose critics judge flow noise.
@@ -28,7 +29,7 @@ def from_actions(config: LearnerConfig, base: BasePolicy, demos: Demos, out: Pat
     # deterministic: only the mean was trained, so only the mean is a candidate
     modulation = config.steering.model_copy(update={"candidates": 1})
     steering = Steering(modulation, base, config.timing.execution_horizon)
-    replay = demo_replay(steering, *demos)
+    replay = demo_replay(steering, features_of(steering, demos), demos.actions, demos.ends)
     learner = Td3Bc(steering, config.sac, config.offline)
     for update in range(1, config.offline.updates + 1):
         info = learner.update(replay.sample(rng, config.sac.batch, 0.0))

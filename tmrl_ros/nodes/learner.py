@@ -29,7 +29,7 @@ class Learner(Node):
         self.config = runtime.config_of(self, LearnerConfig)
         self.updates = topics.ACTOR_UPDATE.publisher(self)
         self._heard_ns = 0  # stamp of the newest observation: the time of the data, in simulation too
-        stores = (store.read_arrays(path) for path in (self.config.demos, self.config.corrections))
+        stores = (store.read_named(path) for path in (self.config.demos, self.config.corrections))
         core = Core(self.config, BasePolicy.load(Path(self.config.base)), *stores)
         self.learning = Learning(core, self._publish, self.get_logger().info)
         self.learning.start()

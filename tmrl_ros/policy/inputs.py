@@ -23,10 +23,15 @@ def gather(observations: Sequence[Observation], shapes: Shapes) -> dict[str, np.
     """
     seen = [offered(observation) for observation in observations]
     for arrays in seen:
-        need(shapes, arrays)
-        for name, shape in shapes.items():
-            _check(name, arrays[name], shape)
+        fit(shapes, arrays)
     return {name: np.stack([arrays[name] for arrays in seen]).astype(kind(shapes[name])) for name in shapes}
+
+
+def fit(shapes: Shapes, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises DataError if an input in `shapes` is missing from one observation's `arrays`, or is not what it was."""
+    need(shapes, arrays)
+    for name, shape in shapes.items():
+        _check(name, arrays[name], shape)
 
 
 def need(names: Iterable[str], given: Collection[str]) -> None:

@@ -38,7 +38,7 @@ def run(
     values = {"method": method, "base": str(base), "demos": demos}
     config = graph.section("learner", file, seed=seed, **merged(METHODS[method].learner, values))
     updates = config.offline.updates if updates is None else updates
-    learner = Learner(config, BasePolicy.load(base), store.read_arrays(demos))
+    learner = Learner(config, BasePolicy.load(base), store.read_named(demos))
     rebuild(learner, bags, live)
     with update_progress(f"{method} from bags", updates) as progress:
         for update in range(1, updates + 1):

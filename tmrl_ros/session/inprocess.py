@@ -136,7 +136,7 @@ class InProcessSession:
 
 
 def _learner(config: LearnerConfig) -> Learner:
-    stores = (store.read_arrays(path) for path in (config.demos, config.corrections))
+    stores = (store.read_named(path) for path in (config.demos, config.corrections))
     return Learner(config, BasePolicy.load(Path(config.base)), *stores)
 
 

@@ -210,7 +210,7 @@ def _compare_with_learner(recording: Recording, transitions: list[Transition], c
     tensors, meta = read_checkpoint(recording.folder / "checkpoints/learner", LEARNER_FORMAT)
     own = {name.removeprefix("replay."): tensors[name].numpy() for name in tensors if name.startswith("replay.")}
     base = BasePolicy.load(Path(recording.learner.base))
-    stores = (store.read_arrays(path) for path in (recording.learner.demos, recording.learner.corrections))
+    stores = (store.read_named(path) for path in (recording.learner.demos, recording.learner.corrections))
     rebuilt = Learner(recording.learner, base, *stores)
     for transition in transitions:
         if transition.decision < meta["version"]:

@@ -40,7 +40,7 @@ def offline(base: Path, out: Path, method: str, demos: str, checkpoint: str, see
     _fresh(out)
     with update_progress(f"{method} offline", config.offline.updates) as progress:
         if demos:
-            learning.from_actions(config, policy, store.read_arrays(demos), out / "actor", progress)
+            learning.from_actions(config, policy, store.read(demos), out / "actor", progress)
         else:
             learning.from_experience(config, policy, Path(checkpoint), out / "actor", progress)
     write_parameters(out / "parameters.yaml", {"learner": config.model_dump(mode="json")})
