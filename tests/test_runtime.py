@@ -22,6 +22,10 @@ from tmrl_ros.nodes import runtime
 
 class Probe(Node):
     def __init__(self):
+        if "signal" in sys.argv:
+            import os, signal, time
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)
         super().__init__("probe", **runtime.NODE_OPTIONS)
         self.config = runtime.config_of(self, SupervisorConfig)
         print("step", self.config.limits.step_m, flush=True)
@@ -82,6 +86,11 @@ def test_a_signal_is_an_expected_end(number):
         process.send_signal(number)
         assert ended(process) == (0, "closed\n", "")
         assert time.monotonic() - started_s < 5
+
+
+def test_a_signal_while_the_node_is_made_is_no_error():
+    with probe("signal") as process:
+        assert ended(process) == (0, "", "")
 
 
 def test_a_node_does_not_outlive_its_starter():

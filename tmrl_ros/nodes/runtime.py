@@ -87,6 +87,10 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> None:
     except TmrlError as error:
         print(f"{node.get_name() if node else make_node.__name__}: {error}", file=sys.stderr)
         status = 2
+    except Exception:
+        if rclpy.ok():
+            raise
+        # else: a signal took its context away while the node was being made
     finally:
         _close(node)
     sys.exit(status)
