@@ -296,6 +296,11 @@ class RecoveryConfig(Model):
     step_s: float = Field(10.0, gt=0, le=60, description="that one step of a recovery may take")
     per_episode: int = Field(2, ge=0, le=2)
     per_hour: int = Field(5, ge=0, le=5)
+    controllers: tuple[str, ...] = Field(
+        ("joint_state_broadcaster", "franka_robot_state_broadcaster", "joint_trajectory_controller"),
+        min_length=1,
+        description="that have to be active afterwards; with CRISP its own instead of the last",
+    )
 
 
 class FrankaConfig(NodeConfig):

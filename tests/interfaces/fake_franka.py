@@ -1,9 +1,10 @@
-"""A Franka's actions and state as a process: told by lines on stdin, telling by lines of JSON on stdout.
+"""A Franka's actions, state and ros2_control as a process: told by lines on stdin, telling by JSON on stdout.
 
 mode NUMBER [ERROR ...]      what robot_state says from now on
 hand SECONDS [PROBLEM]       how long a goal takes from now on, and how it fails
 recovery yes|no|never        how error_recovery answers from now on; yes clears the errors
-quiet                        nothing more is said of the state
+stop                         driver and controllers are stopped, as by an error: the state is silent while they are
+driver yes|no|never          how the controller manager answers from now on when it is to make the driver active
 """
 
 import contextlib
@@ -14,14 +15,20 @@ import time
 
 import rclpy
 from control_msgs.action import GripperCommand
+from controller_manager_msgs import srv
+from controller_manager_msgs.msg import ControllerState, HardwareComponentState
 from franka_msgs.action import ErrorRecovery, Grasp, Move
 from franka_msgs.msg import FrankaRobotState
+from lifecycle_msgs.msg import State
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 
 STATE_HZ = 200
+DRIVER, BROADCASTER = "FrankaHardwareInterface", "franka_robot_state_broadcaster"
+CONTROLLERS = ("joint_state_broadcaster", BROADCASTER, "joint_trajectory_controller")
+ACTIVE, STOPPED = State(id=3, label="active"), State(id=1, label="unconfigured")
 
 
 class FakeFranka(Node):
@@ -36,6 +43,14 @@ class FakeFranka(Node):
             self._serve(GripperCommand, "franka_gripper/gripper_action", lambda g: {"position": g.command.position}),
             self._serve(ErrorRecovery, "action_server/error_recovery", lambda g: {}),
         ]
+        self.driver, self.running, self.answer = ACTIVE, set(CONTROLLERS), "yes"
+        for kind, name, callback in (
+            (srv.ListHardwareComponents, "list_hardware_components", self._components),
+            (srv.SetHardwareComponentState, "set_hardware_component_state", self._set_component),
+            (srv.ListControllers, "list_controllers", self._controllers),
+            (srv.SwitchController, "switch_controller", self._switch),
+        ):
+            self.create_service(kind, f"controller_manager/{name}", callback, callback_group=ReentrantCallbackGroup())
 
     def _serve(self, kind, name, fields):
         return ActionServer(
@@ -43,7 +58,31 @@ class FakeFranka(Node):
             cancel_callback=lambda _: CancelResponse.ACCEPT, callback_group=ReentrantCallbackGroup(),
         )  # fmt: skip
 
+    def _components(self, _, response):
+        response.component = [HardwareComponentState(name=DRIVER, state=self.driver)]
+        return response
+
+    def _set_component(self, request, response):
+        while self.answer == "never" and rclpy.ok():
+            time.sleep(0.01)
+        response.ok = self.answer == "yes" and request.name == DRIVER
+        self.driver = response.state = request.target_state if response.ok else STOPPED
+        return response
+
+    def _controllers(self, _, response):
+        states = {name: "active" if name in self.running else "inactive" for name in CONTROLLERS}
+        response.controller = [ControllerState(name=name, state=state) for name, state in states.items()]
+        return response
+
+    def _switch(self, request, response):
+        response.ok = self.driver.id == ACTIVE.id and request.strictness == request.STRICT
+        self.running |= set(request.activate_controllers) if response.ok else set()
+        tell(activated=sorted(request.activate_controllers))
+        return response
+
     def _publish(self):
+        if BROADCASTER not in self.running:
+            return
         message = FrankaRobotState(robot_mode=self.mode)
         for name in self.errors:
             setattr(message.current_errors, name, True)
@@ -84,8 +123,10 @@ class FakeFranka(Node):
                 self.hand_s, self.problem = float(values[0]), " ".join(values[1:])
             elif word == "recovery":
                 self.recovery = values[0]
-            elif word == "quiet":
-                self.timer.cancel()
+            elif word == "stop":
+                self.driver, self.running = STOPPED, set()
+            elif word == "driver":
+                self.answer = values[0]
             tell(done=line.strip())
         rclpy.try_shutdown()
 

@@ -1,4 +1,4 @@
-"""Stand-ins of franka_msgs and control_msgs, which the package index lacks: the fields that we use, built for tests.
+"""Stand-ins of ROS packages that the package index lacks: the fields that we use, built for tests.
 
 Where ROS has the real ones they are used, and nothing is built.
 """
@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-PACKAGES = {"franka_msgs": "franka_stand_in", "control_msgs": "control_stand_in"}
+PACKAGES = {
+    "franka_msgs": "franka_stand_in",
+    "control_msgs": "control_stand_in",
+    "controller_manager_msgs": "controller_stand_in",
+}
 
 
 def installed() -> bool:

@@ -169,11 +169,44 @@ def test_a_recovery_that_hangs_or_fails_is_given_up_and_a_user_stop_is_none(cell
     assert "user stop is pressed" in node.recover().message
 
 
+@pytest.mark.parametrize("told", ["mode 4 cartesian_reflex", ""])
+def test_driver_and_controllers_that_an_error_stopped_are_active_again(cell, told):
+    """Whether the robot's state was heard to say so before it fell silent, or not."""
+    node = cell(silence_s=0.3)
+    node.said("franka: robot", OK)
+    if told:
+        node.robot.tell(told)
+        node.said("franka: robot", ERROR)
+    node.robot.tell("stop")
+    time.sleep(0.5)
+    node.until(lambda: node.recover().success)
+    node.said("franka: node", OK, "has recovered")
+    node.said("franka: robot", OK)
+    node.robot.listen()
+    controllers = [told["activated"] for told in node.robot.heard if "activated" in told]
+    assert controllers == [["franka_robot_state_broadcaster", "joint_state_broadcaster", "joint_trajectory_controller"]]
+
+
+def test_a_driver_that_stays_stopped_is_named_with_what_to_do(cell):
+    node = cell(**{"recovery.step_s": 0.5})
+    node.robot.tell("mode 4 cartesian_reflex")
+    node.said("franka: robot", ERROR)
+    for answer, sentence in (
+        ("no", "its driver did not: FrankaHardwareInterface stays unconfigured; start franka_bringup again"),
+        ("never", "took over 0.5 s at driver and controllers active; start franka_bringup again"),
+    ):
+        node.robot.tell("stop")
+        node.robot.tell(f"driver {answer}")
+        node.until(lambda answer=answer: {"done": f"driver {answer}"} in node.robot.heard or node.robot.listen())
+        assert node.recover().success
+        node.said("franka: node", ERROR, sentence)
+
+
 def test_a_robot_that_no_longer_says_its_state_is_a_warning(cell):
     node = cell(silence_s=0.3)
     node.said("franka: robot", OK)
-    node.robot.tell("quiet")
-    node.said("franka: robot", WARN, "its mode is unknown")
+    node.robot.tell("stop")
+    node.said("franka: robot", WARN, "if its driver stopped, call recover")
 
 
 def test_crisp_gets_a_share(cell):
@@ -188,5 +221,6 @@ def test_without_franka_msgs_it_says_what_does_not_work(cell):
     node = cell(robot=False)
     node.said("franka: hand", ERROR, "franka_msgs is not installed: set hand to gripper_action or crisp")
     node.said("franka: robot", WARN, "franka_msgs is not installed: the robot's mode and errors cannot be read")
+    node.said("franka: driver", WARN, "controller_manager_msgs is not installed: a driver that an error")
     refused = node.recover()
     assert not refused.success and "recover in Desk" in refused.message

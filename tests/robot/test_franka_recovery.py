@@ -21,6 +21,7 @@ def recovered(recovery, now_s):
     recovery.hear(*REFLEX)
     recovery.confirm(now_s, ready=True)
     recovery.answered("", now_s)
+    recovery.driven("", now_s)
     recovery.hear(RobotMode.IDLE, [])
     assert recovery.succeeded and not recovery.step and not recovery.fault
 
@@ -52,6 +53,8 @@ def test_a_recovery_is_asked_for_answered_and_seen():
     assert recovery.step == Step.ACTION
     recovery.hear(RobotMode.RECOVERING, ["cartesian_reflex"])
     recovery.answered("", 1)
+    assert recovery.step == Step.DRIVER
+    recovery.driven("", 2)
     assert recovery.step == Step.CLEAR
     recovery.hear(RobotMode.IDLE, [])
     assert recovery.succeeded and "has recovered" in recovery.outcome
@@ -63,7 +66,31 @@ def test_an_answer_after_the_robot_was_seen_well_ends_it_at_once():
     recovery.hear(RobotMode.IDLE, [])
     assert recovery.step == Step.ACTION
     recovery.answered("", 1)
+    recovery.driven("", 1)
     assert recovery.succeeded and not recovery.step
+
+
+def test_a_silent_robot_may_be_recovered_and_has_to_be_heard_again():
+    recovery = Recovery(RecoveryConfig())
+    recovery.hear(RobotMode.MOVE, [])
+    with pytest.raises(TmrlError, match="nothing to recover from"):
+        recovery.confirm(0, ready=True)
+    recovery.confirm(0, ready=True, silent=True)
+    recovery.answered("", 1)
+    recovery.driven("", 2)
+    assert recovery.step == Step.CLEAR, "that it was well before it fell silent says nothing"
+    recovery.hear(RobotMode.IDLE, [])
+    assert recovery.succeeded and not recovery.step
+
+
+def test_a_driver_that_stays_stopped_ends_the_recovery():
+    recovery = reflexed()
+    recovery.driven("", 0)
+    assert recovery.step == Step.NONE, "nobody asked"
+    recovery.confirm(0, ready=True)
+    recovery.answered("", 1)
+    recovery.driven("it stays inactive", 2)
+    assert not recovery.succeeded and not recovery.step and "its driver did not: it stays inactive" in recovery.outcome
 
 
 def test_a_robot_that_says_no_has_not_recovered():

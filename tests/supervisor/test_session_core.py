@@ -247,6 +247,17 @@ def test_a_jump_of_the_clock_holds(jump_s):
     assert 0 <= status.robot_time_s - before <= 1.0 + 1e-9
 
 
+def test_an_arm_that_is_heard_again_after_its_driver_was_gone_is_commanded_where_it_stands():
+    run = session(forward).run(until=in_episode)
+    run.run(0.5)
+    run.q, run.dq = run.q + 0.05, np.zeros(7)  # pushed, or stopped by its brakes, while nobody heard of it
+    measured = run.q
+    run.stamp_ns += 3_000_000_000
+    run.tick()
+    np.testing.assert_array_equal(run.windows[-1].q[0], measured)
+    assert run.core.status().mode == Mode.HOLD
+
+
 def test_a_robot_state_with_nan_holds_and_the_command_stays_finite():
     run = session(forward).run(until=in_episode)
     run.q = np.full(7, np.nan)

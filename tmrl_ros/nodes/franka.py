@@ -18,14 +18,15 @@ from tmrl_ros.errors import ActionError, TmrlError
 from tmrl_ros.nodes import convert, runtime, topics
 from tmrl_ros.nodes.diagnostics import ERROR, OK, WARN
 from tmrl_ros.nodes.franka_actions import HANDS, Asked, MissingPackage, optional
+from tmrl_ros.nodes.franka_driver import Driver
 from tmrl_ros.nodes.stream_diagnostics import StreamDiagnostics
 from tmrl_ros.robot.franka_hand import HandGoals
-from tmrl_ros.robot.franka_recovery import Recovery
+from tmrl_ros.robot.franka_recovery import Recovery, Step
 
 LOOK_S = 0.02  # of wall time: the robot says its state a thousand times a second, one in 20 ms is read
 ROBOT_STATE = "franka_robot_state_broadcaster/robot_state"
 RECOVER = topics.Service("recover", Trigger)
-ROBOT, HAND = "robot", "hand"  # statuses
+ROBOT, HAND, DRIVER = "robot", "hand", "driver"  # statuses
 UNSEEN = "the robot's mode and errors cannot be read and nothing can be recovered from"
 
 
@@ -41,6 +42,8 @@ class Franka(Node):
         self._hand = self._with(HAND, lambda: HANDS[self.config.hand](self, self.config.goals, self._on_hand_ended))
         self._state_type, self._recovering, self._asked = None, None, Asked(self._on_recovered)
         self._with(ROBOT, self._listen_to_robot)
+        controllers = self.config.recovery.controllers
+        self._driver = self._with(DRIVER, lambda: Driver(self, controllers, self._on_driven))
         topics.GRIPPER_COMMAND.subscribe(self, self._on_width)
         topics.EPISODE_EVENT.subscribe(self, self._on_event)
         RECOVER.serve(self, self._on_recover)
@@ -51,6 +54,7 @@ class Franka(Node):
         try:
             return make()
         except MissingPackage as error:
+            self._said.expect(status)
             self._said.judge(status, ERROR if status == HAND else WARN, str(error))
             self.get_logger().warning(str(error))
             return None
@@ -87,7 +91,8 @@ class Franka(Node):
         try:
             if self._recovering is None:
                 raise TmrlError(f"franka_msgs is not installed: {UNSEEN}; recover in Desk")
-            self._recovery.confirm(time.monotonic(), self._recovering.server_is_ready())
+            now_s = time.monotonic()
+            self._recovery.confirm(now_s, self._recovering.server_is_ready(), self._silent_s(now_s) > 0)
         except TmrlError as error:
             response.message = str(error)
             return response
@@ -97,6 +102,12 @@ class Franka(Node):
 
     def _on_recovered(self, problem):
         self._recovery.answered(problem, time.monotonic())
+        if self._recovery.step == Step.DRIVER:
+            self._driver.activate() if self._driver else self._on_driven("")
+        self._say_recovery()
+
+    def _on_driven(self, problem):
+        self._recovery.driven(problem, time.monotonic())
         self._say_recovery()
 
     # ---- on time ----
@@ -125,8 +136,13 @@ class Franka(Node):
             raised = [name for name in errors.get_fields_and_field_types() if getattr(errors, name)]
             self._recovery.hear(state.robot_mode, raised)
             self._say_robot(self._recovery.fault)
-        elif self._heard_s and now_s - self._heard_s > self.config.silence_s and not self._fault:
-            self._said.judge(ROBOT, WARN, f"its state is silent for {now_s - self._heard_s:.0f} s: its mode is unknown")
+        elif (silent_s := self._silent_s(now_s)) and not self._fault:
+            self._said.judge(ROBOT, WARN, f"its state is silent for {silent_s:.0f} s; if its driver stopped, call recover")
+
+    def _silent_s(self, now_s) -> float:
+        """For how long nothing was heard of the robot's state, or 0 while it is not long, or was never heard."""
+        silent_s = now_s - self._heard_s if self._heard_s else 0.0
+        return silent_s if silent_s > self.config.silence_s else 0.0
 
     def _say_robot(self, fault):
         """The beginning and the end of a fault are told at once."""

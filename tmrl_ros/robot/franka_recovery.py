@@ -45,7 +45,16 @@ class Step(StrEnum):
 
     NONE = ""
     ACTION = "error_recovery"  # the robot has been asked
-    CLEAR = "no more error"  # it has said yes; now its state has to say so too
+    DRIVER = "driver and controllers active"  # it has said yes; ros2_control has stopped both, or has not
+    CLEAR = "no more error"  # now its state has to say so too
+
+
+# What to do about a step that takes too long. Activation is known to hang after some errors: franka_ros2#212.
+HINTS = {
+    Step.ACTION: "look at the robot",
+    Step.DRIVER: "start franka_bringup again",
+    Step.CLEAR: "look at the robot; if its state is silent, start franka_bringup again",
+}
 
 
 class Recovery:
@@ -55,6 +64,7 @@ class Recovery:
         self._config = config
         self._mode: int | None = None  # unknown
         self._errors: tuple[str, ...] = ()
+        self._heard = False  # since the recovery began
         self._begun_s: list[float] = []  # recoveries of the last hour
         self._in_episode, self._episode = 0, -1
         self.step, self._step_ends_s = Step.NONE, 0.0
@@ -67,7 +77,7 @@ class Recovery:
 
     def hear(self, mode: int, errors: Sequence[str]) -> None:
         """The robot's state."""
-        self._mode, self._errors = mode, tuple(errors)
+        self._mode, self._errors, self._heard = mode, tuple(errors), True
         if self.step and mode == RobotMode.USER_STOPPED:
             self._end(False, "the user stop was pressed during the recovery")
         elif self.step == Step.CLEAR and not self.fault:
@@ -77,8 +87,11 @@ class Recovery:
         if episode != self._episode:
             self._episode, self._in_episode = episode, 0
 
-    def confirm(self, now_s: float, ready: bool) -> None:
-        """A person asks for a recovery: `step` is ACTION then. Raises TmrlError that says why not."""
+    def confirm(self, now_s: float, ready: bool, silent: bool = False) -> None:
+        """A person asks for a recovery: `step` is ACTION then. Raises TmrlError that says why not.
+
+        A state that fell `silent` counts as a fault: the driver says no more when an error of the robot stops it.
+        """
         self._begun_s = [begun_s for begun_s in self._begun_s if now_s - begun_s < HOUR_S]
         if self.step:
             raise TmrlError("a recovery is under way")
@@ -86,7 +99,7 @@ class Recovery:
             raise TmrlError("the robot's state was never heard; is franka_robot_state_broadcaster active?")
         if self._mode == RobotMode.USER_STOPPED:
             raise TmrlError("the user stop is pressed; release it by hand first")
-        if not self.fault or self._mode in (RobotMode.GUIDING, RobotMode.RECOVERING):
+        if not (self.fault or silent) or self._mode in (RobotMode.GUIDING, RobotMode.RECOVERING):
             raise TmrlError(f"there is nothing to recover from; {self.fault or 'the robot reports no error'}")
         for done, most, span in (
             (self._in_episode, self._config.per_episode, "since the last episode began"),
@@ -98,7 +111,7 @@ class Recovery:
             raise TmrlError("nobody serves action_server/error_recovery; is franka_bringup running?")
         self._begun_s.append(now_s)
         self._in_episode += 1
-        self.succeeded, self.outcome = True, "recovering"
+        self.succeeded, self.outcome, self._heard = True, "recovering", False
         self._enter(Step.ACTION, now_s)
 
     def answered(self, problem: str, now_s: float) -> None:
@@ -107,13 +120,23 @@ class Recovery:
             return
         if problem:
             return self._end(False, f"the robot did not recover: {problem}")
+        return self._enter(Step.DRIVER, now_s)
+
+    def driven(self, problem: str, now_s: float) -> None:
+        """What came of making driver and controllers active; ignored where it comes too late."""
+        if self.step != Step.DRIVER:
+            return
+        if problem:
+            return self._end(False, f"the robot recovered, its driver did not: {problem}")
         self._enter(Step.CLEAR, now_s)
-        return self.hear(self._mode, self._errors)
+        if self._heard:
+            self.hear(self._mode, self._errors)
 
     def watch(self, now_s: float) -> None:
         """For a timer: a step that takes too long ends the recovery."""
         if self.step and now_s > self._step_ends_s:
-            self._end(False, f"the recovery took over {self._config.step_s:g} s at {self.step!s}; look at the robot")
+            took = f"the recovery took over {self._config.step_s:g} s at {self.step!s}"
+            self._end(False, f"{took}; {HINTS[self.step]}")
 
     def _enter(self, step: Step, now_s: float) -> None:
         self.step, self._step_ends_s = step, now_s + self._config.step_s
