@@ -55,11 +55,11 @@ def test_an_observation_that_lacks_what_others_have_is_refused():
 def test_a_store_gives_clouds_and_images_back_and_names_them_as_inputs(tmp_path):
     store.write(tmp_path / "demos.zarr", demonstrations())
     back = store.read(tmp_path / "demos.zarr")
-    inputs = store.inputs(back)
+    inputs = back.inputs()
     assert list(inputs) == ["state", "cloud", "front"]
     assert all(len(values) == len(ROWS) for values in inputs.values())
     assert inputs["cloud"].dtype == np.float32 and inputs["cloud"][:, 0, 0].tolist() == ROWS
-    assert store.inputs(back, slice(None, None, 4))["front"][:, 0, 0, 0].tolist() == [1, 5]
+    assert back.inputs(slice(None, None, 4))["front"][:, 0, 0, 0].tolist() == [1, 5]
 
 
 def test_a_changed_point_is_damage(tmp_path):

@@ -39,7 +39,7 @@ def run(request, tmp_path_factory):
     phases.collect(job, run_dir)
     demos = store.read(run_dir / "demos.zarr")
     settings = graph.section("pretrain", job.file).policy.model_copy(update=TINY.model_dump(exclude_defaults=True))
-    base = pretrain(store.inputs(demos), store.chunks(demos, 16)[1], settings, 0, state_names=demos.meta.state_names)
+    base = pretrain(demos.inputs(), store.chunks(demos, 16)[1], settings, 0, state_names=demos.meta.state_names)
     base.save(run_dir / "base_policy", {"task": "pick_cube"})
     return replace(job, overrides=dict.fromkeys(NODES, PATIENCE)), run_dir
 
@@ -49,7 +49,7 @@ def test_demonstrations_hold_what_was_seen_at_each_row_and_say_by_which_calibrat
     demos = store.read(run_dir / "demos.zarr")
     assert demos.meta.calibration == Calibration.read(run_dir / phases.CALIBRATION).id
     assert demos.meta.state_names[:4] == ["tcp_position_x_m", "tcp_position_y_m", "tcp_position_z_m", "gripper_width_m"]
-    seen = store.inputs(demos)
+    seen = demos.inputs()
     assert seen.keys() == {"state", "cloud" if job.observe == "cloud" else "camera"}
     assert {len(values) for values in seen.values()} == {len(demos.actions)}
     if job.observe == "cloud":  # before the hand comes near, all that the crop leaves is the cube, at rest

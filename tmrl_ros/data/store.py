@@ -65,6 +65,12 @@ class Demonstrations:
     images: Mapping[str, Images] = field(default_factory=dict)
     clouds: np.ndarray | None = None
 
+    def inputs(self, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
+        """What a policy may see at `rows`, by name: "state", "cloud" and each camera's images, read into memory."""
+        clouds = {} if self.clouds is None else {"cloud": self.clouds[rows]}
+        images = {camera: images[rows] for camera, images in self.images.items()}
+        return {"state": self.states[rows], **clouds, **images}
+
 
 def collect(
     episodes: Sequence[tuple[np.ndarray, np.ndarray]],
@@ -144,13 +150,6 @@ def verify_images(demonstrations: Demonstrations) -> None:
 def read_named(path: str) -> Demonstrations | None:
     """The store that a setting names, or None where it names none."""
     return read(path) if path else None
-
-
-def inputs(demonstrations: Demonstrations, rows: np.ndarray | slice = slice(None)) -> dict[str, np.ndarray]:
-    """What a policy may see at `rows`, by name: "state", "cloud" and each camera's images, read into memory."""
-    clouds = {} if demonstrations.clouds is None else {"cloud": demonstrations.clouds[rows]}
-    images = {camera: images[rows] for camera, images in demonstrations.images.items()}
-    return {"state": demonstrations.states[rows], **clouds, **images}
 
 
 def chunks(

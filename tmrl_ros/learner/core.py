@@ -13,11 +13,10 @@ import safetensors.torch
 import torch
 
 from tmrl_ros.config import LearnerConfig
-from tmrl_ros.data.store import Demonstrations
 from tmrl_ros.documents import shown
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.learner.corrections import teach
-from tmrl_ros.learner.demos import demo_replay, features_of
+from tmrl_ros.learner.demos import Demonstrations, demo_replay, features_of
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.learner.sac import Sac
 from tmrl_ros.policy import relabel

@@ -1,26 +1,38 @@
 """Demonstrations as decisions, for critics that judge actions: RLPD's half of each batch, RFS's corrections."""
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from tmrl_ros.data import store
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.learner.replay import Replay
 from tmrl_ros.policy.inputs import fit
 from tmrl_ros.policy.steering import Steering
 
-STRETCH = 256  # rows of a store whose clouds or images are in memory at once
+STRETCH = 256  # rows whose clouds or images are in memory at once
 
 
-def features_of(steering: Steering, demonstrations: store.Demonstrations) -> Tensor:
+class Demonstrations(Protocol):
+    """Episodes row by row, as data/store.py has them."""
+
+    actions: np.ndarray  # float32 [rows, action_dim]
+    ends: np.ndarray  # int64 [episodes]
+
+    def inputs(self, rows: slice) -> Mapping[str, np.ndarray]:
+        """What a policy may see at `rows`, by name."""
+
+
+def features_of(steering: Steering, demonstrations: Demonstrations) -> Tensor:
     """What actor and critics see [rows, feature_dim] of each row, whatever the base takes: state, cloud, images.
 
     Raises DataError if the store lacks an input of the base, or holds it in another shape.
     """
     shapes, found = steering.base.shapes, []
-    for first in range(0, len(demonstrations.states), STRETCH):
-        inputs = store.inputs(demonstrations, slice(first, first + STRETCH))
+    for first in range(0, len(demonstrations.actions), STRETCH):
+        inputs = demonstrations.inputs(slice(first, first + STRETCH))
         fit(shapes, {name: values[0] for name, values in inputs.items()})
         found.append(steering.features({name: torch.as_tensor(inputs[name]) for name in shapes}))
     return torch.cat(found)

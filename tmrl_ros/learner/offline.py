@@ -7,10 +7,9 @@ import numpy as np
 import torch
 
 from tmrl_ros.config import LearnerConfig
-from tmrl_ros.data.store import Demonstrations
 from tmrl_ros.errors import DataError
 from tmrl_ros.learner.core import Learner
-from tmrl_ros.learner.demos import demo_replay, features_of
+from tmrl_ros.learner.demos import Demonstrations, demo_replay, features_of
 from tmrl_ros.learner.td3_bc import Td3Bc
 from tmrl_ros.policy.actor_file import write_actor
 from tmrl_ros.policy.base import BasePolicy

@@ -98,7 +98,7 @@ def pretrain_base(job: Job, run_dir: Path) -> None:
     policy = pretrain.run(run_dir / "demos.zarr", run_dir / "base_policy", config)
     demos = store.read(run_dir / "demos.zarr")
     _, chunks = store.chunks(demos, policy.horizon)
-    some = store.inputs(demos, slice(None, None, max(1, len(chunks) // DIAL_STATES)))
+    some = demos.inputs(slice(None, None, max(1, len(chunks) // DIAL_STATES)))
     (run_dir / "dial.json").write_text(json.dumps(measure_dial(policy, some, chunks)))
 
 

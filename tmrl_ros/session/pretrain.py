@@ -18,7 +18,7 @@ def run(demos: Path, out: Path, config: PretrainConfig) -> BasePolicy:
     _, chunks = store.chunks(demonstrations, config.timing.action_horizon)
     title = f"pretrain {config.policy.kind} on {len(demonstrations.ends)} demonstrations"
     with update_progress(title, config.policy.steps, "pretrain/loss") as show:
-        seen = store.inputs(demonstrations)
+        seen = demonstrations.inputs()
         policy = pretrain(seen, chunks, config.policy, config.seed, show, demonstrations.meta.state_names)
     policy.save(
         out, {"task": demonstrations.meta.task, "demonstrations": len(demonstrations.ends), "seed": config.seed}
