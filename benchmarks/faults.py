@@ -1,31 +1,38 @@
 """Faults injected into a running session of real processes: does the arm stop, how soon, and does it say why?
 
-    python benchmarks/faults.py [--quick] [--only 1 19] [--injections 20] [--loaded]
+    python benchmarks/faults.py [--quick] [--only 1 19] [--injections 20] [--minutes M] [--loaded] [--anew]
 
 Numbers are those of the design's list of faults. Perception, policy, supervisor and a simulated arm paced by the wall
 clock run as processes at 50 Hz; a proxy spoils what passes between them (tests/faults/rig.py); beside them a robot
 that says its state, or cameras, or a learner. Time to hold runs from the first spoilt message, or from the silence, to
 when another process hears the supervisor say HOLD or FAULT. Safe: the arm stands within a second of that, or of the end
 of its last window, and no joint was ever faster than its limit. A fault that only has to be refused is safe if the
-session goes on. --loaded keeps every core busy beside it.
+session goes on. Of a killed supervisor nobody says HOLD: its time runs to the end of the last window that was heard,
+its last point counted from when it was heard, which is late by as long as the window was on its way; the simulated arm,
+a spring, settles after that. --loaded keeps every core busy beside it.
 
-The last line is {"injected", "safe", "right_reason", "hold_p99_bad_ms", "hold_p99_silence_ms"}: a bad message has to
-hold within 10 ms, silence within 150 ms.
+Injections are made in parts: each has a seed, 0 .. N - 1, its outcome goes to results/faults.json at once, and what is
+there already is not made again unless --anew says so. results/faults.md is rebuilt after every fault; --quick writes
+nothing. An injection that raises counts as neither safe nor right, and the next one gets a fresh session.
+
+The last line is {"injected", "safe", "right_reason", "hold_p99_bad_ms", "hold_p99_silence_ms"}, of all that is kept of
+this condition: a bad message has to hold within 10 ms, silence within 150 ms.
 """
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
-import platform
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +43,7 @@ sys.path.insert(0, str(ROOT / "tests" / "faults"))
 import cell  # noqa: E402
 import incidents as happens  # noqa: E402
 import spoilt  # noqa: E402
+from fault_outcomes import Kept, revision, row, summary  # noqa: E402
 from rig import Rig, Running, passes  # noqa: E402
 from spoilt import ARM, kill, silence, spoil, spoil_all  # noqa: E402
 
@@ -43,6 +51,7 @@ from tmrl_ros.nodes import topics  # noqa: E402
 
 RESULTS = Path(__file__).parent / "results"
 STAND_S, WAIT_S = 1.0, 5.0
+STARTS = 3  # of a session that fails to start, before its faults are left to another run
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Fault:
     inject: Callable[[Rig, int], None]  # (rig, injection)
     reason: str  # of the hold, or of the refusal in the supervisor's log; a pattern
     # bad: a message; counted: the fifth of a kind; silence; told: by who saw it; refused: nothing has to hold;
-    # stands: nobody holds; goes_on: the injection itself says what came of it, in rig.judged
+    # stands: nobody holds; goes_on: the injection itself says what came of it, in rig.judged; starts: a configuration
     kind: str
     limit_ms: float
     from_s: float = 0.0  # after the onset: from when it can be told
@@ -132,6 +141,7 @@ FAULTS = [
         25, "driven at a singularity", happens.to_a_singularity, "", "goes_on", 0, heal=happens.home, where="wide"
     ),
 ]  # fmt: skip
+START = Fault(46, "unsafe configuration", lambda rig, injection: None, "", "starts", 0)
 WIDE = {"workspace_min_m": [0.0, -0.8, -0.2], "workspace_max_m": [1.0, 0.8, 1.0]}
 RIGS = {
     "session": {"robot": True}, "cameras": {"camera": True}, "wide": {"limits": WIDE}, "learner": {"learner": True},
@@ -151,68 +161,21 @@ UNSAFE = [  # 46: a key of the supervisor and a value that must not start
 
 
 def injected(rig: Rig, fault: Fault, injection: int) -> dict:
-    """Inject, see what comes of it, heal, resume: {"safe", "right", "ms"}, ms None where nothing has to hold."""
+    """Inject, see what comes of it, heal, resume: {"safe", "right", "ms", "note"}, ms None where nothing has to hold.
+
+    The note says what there was instead, where it was not as wanted.
+    """
     rig.spin(float(np.random.default_rng([fault.number, injection]).uniform(0.2, 1.0)))
     rig.resume()
     rig.arm()
     fault.inject(rig, injection)
     rig.until(lambda: _begun(rig))
-    if fault.kind == "refused":
-        rig.spin(1.0)
-        said = [at_s for at_s, text in rig.logs if re.search(fault.reason, text)]
-        outcome = {"safe": rig.acting and rig.slow, "right": bool(said), "ms": None}
-        return _back(rig, fault, outcome)
-    if fault.kind == "goes_on":
-        _tell_failure(rig, fault, rig.judged)
-        return _back(rig, fault, rig.judged)
-    if fault.kind == "stands":
-        rig.until(lambda: rig.stands, WAIT_S, strict=False)
-        stood = rig.stands
-        ms = 1e3 * (rig.stood_s - rig.onset_s) if stood else None
-        return _back(rig, fault, {"safe": stood and rig.slow, "right": stood, "ms": ms})
-    came = rig.until(lambda: rig.held_s is not None, WAIT_S, strict=False)
-    reason = rig.status.reason
-    rig.rules = dict.fromkeys(rig.rules, passes)  # the arm has to be seen again to be seen standing
-    stands = rig.until(lambda: rig.stands, STAND_S, strict=False)
-    ms = 1e3 * (rig.held_s - rig.onset_s - fault.from_s) if came else None
-    if fault.stays:
-        rig.spin(1.0)
-        stands = stands and rig.held and bool(rig.operate("resume"))
-    outcome = {
-        "safe": came and stands and rig.slow,
-        "right": bool(came and re.search(fault.reason, reason)),
-        "ms": ms,
-    }
-    _tell_failure(rig, fault, outcome, reason)
-    return _back(rig, fault, outcome)
-
-
-def _tell_failure(rig: Rig, fault: Fault, outcome: dict, reason: str = "") -> None:
-    if not (outcome["safe"] and outcome["right"]):
-        reason = reason or rig.status.reason
-        print(f"  {fault.number}: {reason!r}, {outcome}, {rig.fastest.round(2).tolist()}", file=sys.stderr)
-
-
-def injected_all(rig_options: dict, some: list[Fault], count: int) -> dict[int, list[dict]]:
-    """Outcomes by number, all in one session."""
-    outcomes = {}
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        rig = stack.enter_context(Running(Path(folder), **rig_options))
-        for fault in some:
-            outcomes[fault.number] = [injected(rig, fault, k) for k in range(count)]
-            print(row(fault, outcomes[fault.number]), file=sys.stderr, flush=True)
-    return outcomes
-
-
-def _begun(rig: Rig) -> bool:
-    """Whether the fault has begun; a hold before that, by a machine that stalls, is no part of it."""
-    if rig.onset_s is None and rig.held:
-        rig.resume()
-    return rig.onset_s is not None
-
-
-def _back(rig: Rig, fault: Fault, outcome: dict) -> dict:
+    came_of_it = {"refused": _refused, "goes_on": _went_on, "stands": _stood}.get(fault.kind, _held)
+    outcome = came_of_it(rig, fault)
+    said = outcome.pop("said", "") or (rig.status.reason if rig.status else "")
+    fine = outcome["safe"] and outcome["right"]
+    fastest = ", ".join(f"{speed:.2f}" for speed in rig.fastest)
+    outcome["note"] = "" if fine else f"{said!r}, the joints at most {fastest} rad/s"
     rig.rules = dict.fromkeys(rig.rules, passes)
     fault.heal(rig)
     if fault.kind == "stands":
@@ -223,92 +186,156 @@ def _back(rig: Rig, fault: Fault, outcome: dict) -> dict:
     return outcome
 
 
-def unsafe_configurations() -> list[dict]:
-    """46: each refuses to start with status 2 and names the key."""
-    outcomes = []
-    for key, value in UNSAFE:
-        command = [sys.executable, "-m", "tmrl_ros.nodes", "supervisor", "--ros-args", "-p", f"{key}:={value}"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        named = key.split(".")[-1] in done.stderr and "Traceback" not in done.stderr
-        outcomes.append({"safe": done.returncode == 2, "right": named, "ms": None})
-        if not named:
-            print(f"  46: {key} = {value}: {done.stderr[-300:]!r}", file=sys.stderr)
-    return outcomes
+def _refused(rig: Rig, fault: Fault) -> dict:
+    rig.spin(1.0)
+    said = any(re.search(fault.reason, text) for _, text in rig.logs)
+    return {"safe": rig.acting and rig.slow, "right": said, "ms": None}
+
+
+def _went_on(rig: Rig, fault: Fault) -> dict:
+    return dict(rig.judged)
+
+
+def _stood(rig: Rig, fault: Fault) -> dict:
+    """The commanded arm stands at the end of the last window; the measured one has a second more."""
+    rig.until(lambda: rig.stands and time.monotonic() > rig.window_end_s, WAIT_S, strict=False)
+    in_time = rig.stands and rig.stood_s < rig.window_end_s + STAND_S
+    ms = 1e3 * max(0.0, rig.window_end_s - rig.onset_s)
+    return {"safe": in_time and rig.slow, "right": rig.stands, "ms": ms}
+
+
+def _held(rig: Rig, fault: Fault) -> dict:
+    came = rig.until(lambda: rig.held_s is not None, WAIT_S, strict=False)
+    reason = rig.status.reason
+    rig.rules = dict.fromkeys(rig.rules, passes)  # the arm has to be seen again to be seen standing
+    stands = rig.until(lambda: rig.stands, STAND_S, strict=False)
+    ms = 1e3 * (rig.held_s - rig.onset_s - fault.from_s) if came else None
+    if fault.stays:
+        rig.spin(1.0)
+        stands = stands and rig.held and bool(rig.operate("resume"))
+    right = bool(came and re.search(fault.reason, reason))
+    return {"safe": came and stands and rig.slow, "right": right, "ms": ms, "said": reason}
+
+
+def _begun(rig: Rig) -> bool:
+    """Whether the fault has begun; a hold before that, by a machine that stalls, is no part of it."""
+    if rig.onset_s is None and rig.held:
+        rig.resume()
+    return rig.onset_s is not None
+
+
+def refuses_to_start(injection: int) -> dict:
+    """46: with status 2 and a sentence that names the key."""
+    key, value = UNSAFE[injection]
+    command = [sys.executable, "-m", "tmrl_ros.nodes", "supervisor", "--ros-args", "-p", f"{key}:={value}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    named = key.split(".")[-1] in done.stderr and "Traceback" not in done.stderr
+    note = "" if named and done.returncode == 2 else f"{key} = {value}: {done.stderr[-300:]!r}"
+    return {"safe": done.returncode == 2, "right": named, "ms": None, "note": note}
 
 
 # ---- all of them ----
 
 
+@dataclass
+class Campaign:
+    """Injections under one condition until none is missing, or no `more` are wanted."""
+
+    kept: Kept
+    condition: str
+    count: int  # of each fault
+    anew: bool = False
+    more: Callable[[], bool] = lambda: True
+    revision: str = field(default_factory=revision)
+
+    def todo(self, faults: list[Fault]) -> list[tuple[Fault, int]]:
+        def seeds(fault: Fault):
+            count = len(UNSAFE) if fault is START else self.count
+            return range(count) if self.anew else self.kept.missing(self.condition, fault.number, count)
+
+        return [(fault, seed) for fault in faults for seed in seeds(fault)]
+
+    def in_sessions(self, rig_options: dict, faults: list[Fault]) -> None:
+        """All in one session, or in another after each injection that raised."""
+        todo, starts = self.todo(faults), STARTS
+        while todo and starts and self.more():
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, ExitStack() as stack:
+                try:
+                    rig = stack.enter_context(Running(Path(folder), **rig_options))
+                except Exception as error:
+                    starts -= 1
+                    print(f"  no session with {rig_options}: {_said(error)}", file=sys.stderr, flush=True)
+                else:
+                    self._in_session(rig, todo)
+
+    def _in_session(self, rig: Rig, todo: list[tuple[Fault, int]]) -> None:
+        """Until nothing is left to do, or one raised: what state the session is in then, nobody knows."""
+        raised = False
+        while todo and not raised and self.more():
+            fault, seed = todo.pop(0)
+            try:
+                outcome = injected(rig, fault, seed)
+            except Exception as error:
+                raised, outcome = True, {"safe": False, "right": False, "ms": None, "note": _said(error)}
+            self._keep(fault, seed, outcome, last=not todo or todo[0][0] is not fault)
+
+    def unsafe_configurations(self) -> None:
+        todo = self.todo([START])
+        while todo and self.more():
+            _, seed = todo.pop(0)
+            self._keep(START, seed, refuses_to_start(seed), last=not todo)
+
+    def _keep(self, fault: Fault, seed: int, outcome: dict, last: bool) -> None:
+        if outcome["note"]:
+            print(f"  {fault.number}, seed {seed}: {outcome}", file=sys.stderr, flush=True)
+        ms = outcome["ms"] if outcome["ms"] is None else round(outcome["ms"], 1)
+        circumstances = {"revision": self.revision, "load": round(os.getloadavg()[0], 1)}
+        self.kept.add(self.condition, fault.number, {"seed": seed, **outcome, "ms": ms, **circumstances})
+        if last:
+            self.kept.report(ALL)
+            print(row(fault, self.kept.outcomes(self.condition)[fault.number]), file=sys.stderr, flush=True)
+
+
+ALL = sorted([*FAULTS, START], key=lambda fault: fault.number)
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="each fault once, about a minute")
+    parser.add_argument("--quick", action="store_true", help="each fault once, about a minute; writes nothing")
     parser.add_argument("--only", type=int, nargs="+", help="numbers of faults")
-    parser.add_argument("--injections", type=int, default=20)
+    parser.add_argument("--injections", type=int, default=20, help="of each fault, those of earlier runs among them")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of wall time, after which none is begun")
     parser.add_argument("--loaded", action="store_true", help="keep every core busy beside it")
+    parser.add_argument("--anew", action="store_true", help="also those that are kept, in their place")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of faults.json and faults.md")
     options = parser.parse_args()
+    end_s = time.monotonic() + 60 * options.minutes
+    kept = Kept(None if options.quick else options.results)
+    condition = "loaded" if options.loaded else "idle"
     count = 1 if options.quick else options.injections
-    chosen = [fault for fault in FAULTS if not options.only or fault.number in options.only]
-    chosen.sort(key=lambda fault: fault.number)
-    outcomes: dict[int, list[dict]] = {}
+    campaign = Campaign(kept, condition, count, options.anew, lambda: time.monotonic() < end_s)
+    chosen = [fault for fault in ALL if not options.only or fault.number in options.only]
     burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(os.cpu_count() * options.loaded)]
     for burner in burners:
         burner.start()
-    for where, options_of_rig in RIGS.items():
-        if here := [fault for fault in chosen if fault.where == where]:
-            outcomes |= injected_all(options_of_rig, here, count)
-    if not options.only or 46 in options.only:
-        outcomes[46] = unsafe_configurations()
+    for where, rig_options in RIGS.items():
+        campaign.in_sessions(rig_options, [fault for fault in chosen if fault.where == where and fault is not START])
+    if START in chosen:
+        campaign.unsafe_configurations()
     for burner in burners:
         burner.kill()
-    text = table(chosen, outcomes)
-    print(text)
-    if not options.quick and not options.only:
-        name = "faults_loaded.md" if options.loaded else "faults.md"
-        load = ", ".join(f"{value:.1f}" for value in os.getloadavg())  # the last 1, 5 and 15 minutes
-        machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, load {load}"
-        head = f"# Faults injected into real processes\n\n`python benchmarks/faults.py --injections {count}`"
-        (RESULTS / name).write_text(f"{head}{' --loaded' * options.loaded}, on {machine}.\n\n{text}\n")
-    print(json.dumps(summary(chosen, outcomes)))
+    print(kept.report(ALL))
+    print(json.dumps(summary(kept.outcomes(condition), {fault.number: fault.kind for fault in ALL})))
 
 
 def _burn() -> None:
+    os.nice(max(0, -os.nice(0)))  # as other programs are, whatever the nodes were started with
     while True:
         pass
-
-
-def row(fault: Fault, outcomes: list[dict]) -> str:
-    safe, right = (sum(o[key] for o in outcomes) for key in ("safe", "right"))
-    times = [o["ms"] for o in outcomes if o["ms"] is not None]
-    p50, p99 = (f"{np.percentile(times, q):.0f}" if times else "" for q in (50, 99))
-    cells = [fault.number, fault.says, len(outcomes), safe, right, p50, p99, f"{fault.limit_ms:g}" if times else ""]
-    return "| " + " | ".join(map(str, cells)) + " |"
-
-
-def table(chosen: list[Fault], outcomes: dict[int, list[dict]]) -> str:
-    lines = ["| # | fault | injected | safe | right reason | ms, p50 | p99 | wanted |", "|" + "---|" * 8]
-    lines += [row(fault, outcomes[fault.number]) for fault in chosen]
-    if 46 in outcomes:
-        safe, right = (sum(o[key] for o in outcomes[46]) for key in ("safe", "right"))
-        lines.append(f"| 46 | unsafe configuration | {len(outcomes[46])} | {safe} | {right} | | | |")
-    return "\n".join(lines)
-
-
-def summary(chosen: list[Fault], outcomes: dict[int, list[dict]]) -> dict:
-    every = [o for some in outcomes.values() for o in some]
-    kinds = {fault.number: fault.kind for fault in chosen}
-
-    def p99(kind: str) -> float | None:
-        times = [o["ms"] for number, some in outcomes.items() for o in some if kinds.get(number) == kind]
-        times = [ms for ms in times if ms is not None]
-        return round(float(np.percentile(times, 99)), 1) if times else None
-
-    return {
-        "injected": len(every),
-        "safe": round(sum(o["safe"] for o in every) / len(every), 4),
-        "right_reason": round(sum(o["right"] for o in every) / len(every), 4),
-        "hold_p99_bad_ms": p99("bad"),
-        "hold_p99_silence_ms": p99("silence"),
-    }
 
 
 if __name__ == "__main__":

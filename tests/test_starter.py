@@ -145,6 +145,18 @@ def test_two_sessions_get_different_domains_and_give_them_back(tmp_path, monkeyp
         assert again == first
 
 
+def test_whoever_names_its_run_dir_joins_a_sessions_domain_unless_they_chose_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", "")
+    domain.join(tmp_path)
+    assert not os.environ["ROS_DOMAIN_ID"], "nothing was started there"
+    domain.note(tmp_path, 17)
+    domain.join(tmp_path)
+    assert os.environ["ROS_DOMAIN_ID"] == "17"
+    domain.note(tmp_path, 18)
+    domain.join(tmp_path)
+    assert os.environ["ROS_DOMAIN_ID"] == "17"
+
+
 def test_a_persons_domain_is_taken(tmp_path, monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "42")
     with domain.reserved_domain(tmp_path) as domain_id:

@@ -208,21 +208,25 @@ def learner_killed(rig: Rig, injection: int) -> None:
     rig.signal("learner", signal.SIGKILL, wait=False)
     rig.until(lambda: dead.poll() is not None)
     rig.start("learner", **rig.parameters["learner"])
-    came = rig.until(lambda: rig.versions[-1] > before, 30.0, strict=False)
+    # A hold counts, but without decisions no learner would have anything to learn: the session is resumed.
+    came = rig.until(lambda: _acts(rig) and rig.versions[-1] > before, 30.0, strict=False)
     ms = 1e3 * (time.monotonic() - rig.onset_s)
-    rig.judged = {"safe": not rig.held and rig.slow, "right": came, "ms": ms}
+    rig.judged = {"safe": rig.held_s is None and rig.slow, "right": came, "ms": ms, "said": rig.held_for}
 
 
 def learner_hangs(rig: Rig, injection: int) -> None:
-    """The session goes on with the actor that it has, and the policy says how old that is."""
+    """The session goes on with the actor that it has, and the policy says that the learner is silent."""
     wanted = len(rig.versions) + 1
-    rig.until(lambda: _acts(rig) and len(rig.versions) >= wanted)
+
+    def said():
+        return rig.said.get("policy: learner", (b"",))[0]
+
+    rig.until(lambda: _acts(rig) and len(rig.versions) >= wanted and said() == DiagnosticStatus.OK)
     rig.onset()
     rig.signal("learner", signal.SIGSTOP)
-    rig.said.pop("policy: actor_update", None)
 
     def alarmed():
-        return rig.said.get("policy: actor_update", (b"",))[0] == DiagnosticStatus.STALE
+        return said() == DiagnosticStatus.STALE
 
     came = rig.until(alarmed, 10.0, strict=False)
     ms = 1e3 * (time.monotonic() - rig.onset_s)

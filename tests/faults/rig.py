@@ -73,11 +73,14 @@ class Rig(Node):
         self.versions: list[int] = []  # of the actor, as they are published
         topics.ACTOR_UPDATE.subscribe(self, lambda message: self.versions.append(message.version))
         self.held_s = self.stood_s = self.onset_s = None  # since `arm`
+        self.held_for = ""  # the reason of that hold
+        self.window_end_s = None  # of the newest window: when it was heard, and its last point after that
         self.fastest = np.zeros(7)  # of the arm, since `arm`
         self._due, self._order = [], itertools.count()
         for topic in relayed:
             self._relay(topic)
         topics.SESSION_STATUS.subscribe(self, self._on_status)
+        topics.TRAJECTORY.subscribe(self, self._on_window)
         self.create_subscription(Log, "/rosout", self._on_log, 100)
         topics.DIAGNOSTICS.subscribe(self, self._on_diagnostics)
         self._executor = runtime.make_executor(context)
@@ -116,7 +119,10 @@ class Rig(Node):
     def _on_status(self, message) -> None:
         self.status = convert.from_msg(message)
         if self.held and self.held_s is None:
-            self.held_s = time.monotonic()
+            self.held_s, self.held_for = time.monotonic(), self.status.reason
+
+    def _on_window(self, message) -> None:
+        self.window_end_s = time.monotonic() + convert.to_ns(message.points[-1].time_from_start) * 1e-9
 
     def _on_log(self, message) -> None:
         if message.name.split(".")[-1] == "supervisor":
@@ -206,7 +212,7 @@ class Rig(Node):
 
     def arm(self) -> None:
         """Forget what was felt so far: a fault is about to be injected."""
-        self.held_s = self.onset_s = None
+        self.held_s, self.onset_s, self.held_for = None, None, ""
         self.fastest, self.logs = np.zeros(7), []
 
     def onset(self) -> None:

@@ -137,7 +137,9 @@ class Franka(Node):
             self._recovery.hear(state.robot_mode, raised)
             self._say_robot(self._recovery.fault)
         elif (silent_s := self._silent_s(now_s)) and not self._fault:
-            self._said.judge(ROBOT, WARN, f"its state is silent for {silent_s:.0f} s; if its driver stopped, call recover")
+            self._said.judge(
+                ROBOT, WARN, f"its state is silent for {silent_s:.0f} s; if its driver stopped, call recover"
+            )
 
     def _silent_s(self, now_s) -> float:
         """For how long nothing was heard of the robot's state, or 0 while it is not long, or was never heard."""

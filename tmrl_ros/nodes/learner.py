@@ -9,6 +9,7 @@ session goes on (`catch_up`), it first learns from the decisions in its bag that
 import os
 from pathlib import Path
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from tmrl_ros.config import LearnerConfig
@@ -20,12 +21,13 @@ from tmrl_ros.nodes.learning import Learning
 from tmrl_ros.policy.base import BasePolicy
 
 NICE = 10  # control before learning, where they share a machine
+HEARTBEAT_S = 0.5  # of wall time
 
 
 class Learner(Node):
     def __init__(self):
         super().__init__("learner", **runtime.NODE_OPTIONS)
-        os.nice(max(0, NICE - os.nice(0)))  # unless it was started so
+        os.nice(max(0, NICE - os.nice(0)))  # unless it was started so, as nodes/__main__.py and the launch files do
         self.config = runtime.config_of(self, LearnerConfig)
         self.updates = topics.ACTOR_UPDATE.publisher(self)
         self._heard_ns = 0  # stamp of the newest observation: the time of the data, in simulation too
@@ -38,6 +40,8 @@ class Learner(Node):
         self.assembler = Assembler(self.config.timing)
         topics.OBSERVATION.lossless(self.config.timing.waits).subscribe(self, self._on_observation)
         topics.DECISION.subscribe(self, self._on_decision)
+        self.heartbeats = topics.LEARNER_HEARTBEAT.publisher(self)
+        self.create_timer(HEARTBEAT_S, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _catch_up(self, bag: Path) -> None:
         before = self.learning.core.version
@@ -45,6 +49,10 @@ class Learner(Node):
             if transition.decision >= self.learning.core.version:
                 self.learning.learn(transition)
         self.get_logger().info(f"{self.learning.core.version - before} decisions caught up with from {bag}")
+
+    def _beat(self) -> None:
+        """Tells the policy that actors will come, also while a reset brings none."""
+        self.heartbeats.publish(convert.heartbeat_msg(self._heard_ns, self.get_name()))
 
     def _on_observation(self, message) -> None:
         observation = convert.from_msg(message)

@@ -21,7 +21,8 @@ from tmrl_ros.types import DecisionRequest, Observation
 
 KEPT_OBSERVATIONS = 50
 HEARTBEAT_S = 0.04  # of wall time
-STALE_S = 5.0  # of wall time without a new actor, after which diagnostics say so: the learner hangs
+STALE_S = 3.5  # of wall time without the learner's heartbeat; diagnostics, once a second, say so within 5 s
+OLD_PERIODS = 3  # of actor versions, by which the one in use may be behind; diagnostics warn beyond
 
 
 class Policy(Node):
@@ -39,6 +40,7 @@ class Policy(Node):
         topics.OBSERVATION.lossless(waits).subscribe(self, self._on_observation)
         topics.DECISION_REQUEST.lossless(waits).subscribe(self, self._on_request)
         topics.ACTOR_UPDATE.subscribe(self, self._on_actor)
+        topics.LEARNER_HEARTBEAT.subscribe(self, lambda message: self.diagnostics.heard("learner"))
         topics.SAMPLE_POLICY.serve(self, self._on_sample)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.patience = self.create_timer(self.config.timing.lockstep_timeout_s, self._give_up_on_learner, clock=steady)
@@ -64,7 +66,6 @@ class Policy(Node):
         self._answer()
 
     def _on_actor(self, message) -> None:
-        self.diagnostics.heard("actor_update")
         self.learner_alive = self.config.wait_for_learner
         self.versions.offer(message.version, bytes(message.parameters))
         self._answer()
@@ -82,6 +83,7 @@ class Policy(Node):
         self.patience.cancel()
         self.request = None
         self._use_actor(request.decision)
+        self._judge_age(request.decision)
         try:
             self.chunks.publish(convert.to_msg(self.server.decide(request, observation)))
         except TmrlError as error:  # no chunk is sent: the supervisor's watchdog holds the robot
@@ -104,6 +106,14 @@ class Policy(Node):
             self.get_logger().error(
                 f"actor version {update[0]} is refused, version {self.server.version} stays: {error}"
             )
+
+    def _judge_age(self, decision: int) -> None:
+        """Counted in decisions, of which a reset has none; where no learner was ever heard no actor is awaited."""
+        behind = decision - self.versions.newest
+        if self.versions.newest >= 0 and behind > OLD_PERIODS * self.config.versions.period:
+            self.diagnostics.say(diagnostics.WARN, f"the newest actor is {behind} decisions old")
+        else:
+            self.diagnostics.say(diagnostics.OK, "running")
 
     def _give_up_on_learner(self) -> None:
         self.patience.cancel()

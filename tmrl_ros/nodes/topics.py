@@ -83,6 +83,7 @@ DECISION = Topic("decision", msg.Decision, LOG)
 EPISODE_EVENT = Topic("episode_event", msg.EpisodeEvent, EVENTS)
 SESSION_STATUS = Topic("session_status", msg.SessionStatus, LATCHED)
 ACTOR_UPDATE = Topic("actor_update", msg.ActorUpdate, LATEST_UPDATES)
+LEARNER_HEARTBEAT = Topic("learner_heartbeat", Header)  # stamp: of the newest observation that the learner has
 JOY = Topic("joy", Joy)
 DIAGNOSTICS = Topic("/diagnostics", DiagnosticArray)
 

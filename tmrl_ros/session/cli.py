@@ -226,14 +226,45 @@ def preflight(
 
 @app.command()
 def operate(
+    run: Annotated[Path, typer.Argument(help="run_dir of the session.")] = Path("runs/session"),
     name: Annotated[str, typer.Option(help="Of the operator; one at a time has a session.")] = "operator",
     namespace: Annotated[str, typer.Option(help="ROS namespace of the session.")] = "",
     terminal: Annotated[str, typer.Option(help="Whose keys are read.")] = "/dev/tty",
 ) -> None:
-    """Start, resume, label and end a session from the keyboard, and be there for it; ROS_DOMAIN_ID says which."""
+    """Start, resume, label and end a session from the keyboard, and be there for it.
+
+    Where `ros2 launch` started it, ROS_DOMAIN_ID says which.
+    """
+    from tmrl_ros.session import domain
     from tmrl_ros.session import operate as operating
 
+    domain.join(run)
     operating.run(name, terminal, namespace)
+
+
+@app.command()
+def view(
+    run: Annotated[
+        Path, typer.Argument(help="run_dir of the session, or of the one whose bag is played; or a parameter file.")
+    ] = Path("runs/session"),
+    file: Annotated[Path | None, typer.Option(help="MCAP file to write too; leaves when the session ends.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: a free one.")] = 8765,
+    namespace: Annotated[str, typer.Option(help="ROS namespace of the session.")] = "",
+    look_hz: Annotated[float, typer.Option(min=0.1, max=30, help="Looks a second, of wall time.")] = 5.0,
+    layout: Annotated[Path | None, typer.Option(help="Write a layout for the viewer to this file, and leave.")] = None,
+) -> None:
+    """What perception sees, live in Foxglove or Lichtblick, beside a session or a replay.
+
+    Where `ros2 launch` started it, ROS_DOMAIN_ID says which.
+    """
+    from tmrl_ros.session import domain, foxglove_layout
+    from tmrl_ros.session import view as viewing
+
+    if layout:
+        foxglove_layout.write(layout, list(viewing.settings(run)[0].cameras))
+    else:
+        domain.join(run)
+        viewing.run(run, file, port, namespace, look_hz)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tmrl_ros.errors import ConfigError
 
+NOTE = "ros_domain_id"  # in the run_dir of a session
 DOMAIN_IDS = range(1, 101)  # 0 is everybody's default; above 101 the ports meet those the kernel hands out
 
 
@@ -32,3 +33,15 @@ def reserved_domain(folder: Path | None = None) -> Iterator[int]:
             yield domain_id
             return
     raise ConfigError(f"all {len(DOMAIN_IDS)} ROS domains are taken by running sessions; end one, or set ROS_DOMAIN_ID")
+
+
+def note(run_dir: Path, domain_id: int) -> None:
+    """Leave the domain of a session where `join` finds it."""
+    (run_dir / NOTE).write_text(f"{domain_id}\n")
+
+
+def join(run_dir: Path) -> None:
+    """Be in the domain of the session that `tmrl up` started in `run_dir`, unless ROS_DOMAIN_ID says another."""
+    file = run_dir / NOTE
+    if not os.environ.get("ROS_DOMAIN_ID") and file.is_file():
+        os.environ["ROS_DOMAIN_ID"] = file.read_text().strip()

@@ -76,6 +76,7 @@ def _node(spec: NodeSpec, parameters: Path, namespace: str) -> Node:
         parameters=[str(parameters), {"use_sim_time": spec.use_sim_time}],
         additional_env=ONE_THREAD,
         output="screen",
+        prefix="nice -n 10" if spec.name == "learner" else None,  # from its imports on: control comes before learning
         **ending,
     )
 

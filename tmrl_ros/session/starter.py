@@ -19,7 +19,7 @@ from tmrl_ros.nodes.monitor import StatusMonitor
 from tmrl_ros.nodes.runtime import STARTER_PID, use_loopback
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.session import resume
-from tmrl_ros.session.domain import reserved_domain
+from tmrl_ros.session.domain import note, reserved_domain
 from tmrl_ros.session.graph import NodeSpec, check_folders
 from tmrl_ros.types import SessionStatus
 
@@ -92,6 +92,7 @@ def run_session(
     logs.mkdir(parents=True, exist_ok=True)
     _write_whole(parameters, values)
     with reserved_domain() as domain_id, _sigterm_interrupts():
+        note(folder, domain_id)
         environment = node_environment(domain_id, logs)
         nodes = [
             NodeProcess(spec, node_command(spec, parameters, namespace), logs / f"{spec.name}.log", environment)
@@ -105,7 +106,7 @@ def run_session(
                 node.start()
             on_started({node.spec.name: node.process.pid for node in nodes})
             if not values.get("supervisor", {}).get("autostart", True):
-                on_restart(f"a person starts it: ROS_DOMAIN_ID={domain_id} tmrl operate")
+                on_restart(f"a person starts it: tmrl operate {folder}")
             return _watch(nodes, monitor, on_status, on_restart)
         finally:
             end_all(nodes)
