@@ -2,9 +2,9 @@
 
     python benchmarks/faults.py [--quick] [--only 1 19] [--injections 20] [--minutes M] [--loaded] [--anew]
 
-Numbers are those of the design's list of faults. Perception, policy, supervisor and a simulated arm paced by the wall
-clock run as processes at 50 Hz; a proxy spoils what passes between them (tests/faults/rig.py); beside them a robot
-that says its state, or cameras, or a learner. Time to hold runs from the first spoilt message, or from the silence, to
+Numbers are those of the design's list of faults; 100 more: the same of a camera. Perception, policy, supervisor and a
+simulated arm paced by the wall clock run as processes at 50 Hz; a proxy spoils what passes between them
+(tests/faults/rig.py); beside them a robot that says its state, or cameras, or a learner. Time to hold runs from the first spoilt message, or from the silence, to
 when another process hears the supervisor say HOLD or FAULT. Safe: the arm stands within a second of that, or of the end
 of its last window, and no joint was ever faster than its limit. A fault that only has to be refused is safe if the
 session goes on. Of a killed supervisor nobody says HOLD: its time runs to the end of the last window that was heard,
@@ -133,6 +133,22 @@ FAULTS = [
     Fault(
         12, "calibration changed", spoil_all(happens.other_lens, cell.INFO.name), "calibration .* is not", "told", 200,
         where="cameras",
+    ),
+    Fault(
+        106, "camera killed", silence(*(topic.name for topic in (cell.INFO, cell.COLOR, cell.DEPTH))),
+        "no usable frame|newest observation|nothing fitted", "silence", 250, where="cameras",
+    ),
+    Fault(
+        108, "stale stamps of a camera", spoil_all(spoilt.shift_stamp(-1), cell.DEPTH.name), "image is .* s old",
+        "told", 200, where="cameras",
+    ),
+    Fault(
+        118, "stamps of a camera in the future", spoil_all(spoilt.shift_stamp(0.2), cell.DEPTH.name), "in the future",
+        "told", 200, where="cameras",
+    ),
+    Fault(
+        121, "wrong encoding of a camera", spoil_all(happens.other_encoding, cell.DEPTH.name), "encoding is|images are",
+        "told", 200, where="cameras",
     ),
     Fault(
         24, "driven at a joint's end", happens.to_a_joints_end, "", "goes_on", 0, heal=happens.home, where="wide"

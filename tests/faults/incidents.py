@@ -81,6 +81,19 @@ def nothing_seen(message, injection):
     message.data = array("B", empty)
 
 
+def other_encoding(message, injection):
+    """Depth as another driver has it: metres in float32, nothing but NaN, or colours."""
+    if injection % 2:
+        message.encoding, message.step, message.data = (
+            "rgb8",
+            3 * message.width,
+            array("B", bytes(3 * len(message.data) // 2)),
+        )
+    else:
+        nothing = np.full((message.height, message.width), np.nan, np.float32)
+        message.encoding, message.step, message.data = "32FC1", 4 * message.width, array("B", nothing.tobytes())
+
+
 def other_lens(message, injection):
     message.k[0] *= 1.02 + 0.01 * injection
 

@@ -18,7 +18,7 @@ def rig(tmp_path_factory):
         yield rig
 
 
-@pytest.mark.parametrize("number", [7, 9, 10, 12])
+@pytest.mark.parametrize("number", [7, 9, 10, 12, 106, 108, 118, 121])
 def test_a_fault_of_a_camera_is_safe_and_said(rig, number):
     (fault,) = (fault for fault in faults.FAULTS if fault.number == number)
     outcome = faults.injected(rig, fault, injection=0)
