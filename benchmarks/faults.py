@@ -4,12 +4,12 @@
 
 Numbers are those of the design's list of faults; 100 more: the same of a camera. Perception, policy, supervisor and a
 simulated arm paced by the wall clock run as processes at 50 Hz; a proxy spoils what passes between them
-(tests/faults/rig.py); beside them a robot that says its state, or cameras, or a learner. Time to hold runs from the first spoilt message, or from the silence, to
-when another process hears the supervisor say HOLD or FAULT. Safe: the arm stands within a second of that, or of the end
-of its last window, and no joint was ever faster than its limit. A fault that only has to be refused is safe if the
-session goes on. Of a killed supervisor nobody says HOLD: its time runs to the end of the last window that was heard,
-its last point counted from when it was heard, which is late by as long as the window was on its way; the simulated arm,
-a spring, settles after that. --loaded keeps every core busy beside it.
+(tests/faults/rig.py); beside them a robot that says its state, or cameras, or a learner. Time to hold runs from the
+first spoilt message, or from the silence, to when another process hears the supervisor say HOLD or FAULT. Safe: the arm
+stands within a second of that, or of the end of its last window, and no joint was ever faster than its limit. A fault
+that only has to be refused is safe if the session goes on. Of a killed supervisor nobody says HOLD: its time runs to
+the end of the last window that was heard, its last point counted from when it was heard, which is late by as long as
+the window was on its way; the simulated arm, a spring, settles after that. --loaded keeps every core busy beside it.
 
 Injections are made in parts: each has a seed, 0 .. N - 1, its outcome goes to results/faults.json at once, and what is
 there already is not made again unless --anew says so. results/faults.md is rebuilt after every fault; --quick writes
