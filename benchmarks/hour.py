@@ -2,8 +2,9 @@
 
     python benchmarks/hour.py [--quick] [--seeds 0 1 2 3 4] [--in-process] [--jobs 2]
 
-Runs `tmrl demo` for each seed with TMRL and DSRL at 5 cm (60 robot-minutes) and TMRL at 3 cm (20 robot-minutes), leaves
-out none, and writes benchmarks/results/hour.{json,md} and hour.png. Runs of one seed and base share their
+Runs `tmrl demo` for each seed with TMRL and DSRL at 5 cm (60 robot-minutes), TMRL at 3 cm (20 robot-minutes) and TMRL at
+5 cm that begins with ten episodes of a (scripted) person at deployment (60 robot-minutes, theirs included), leaves out
+none, and writes benchmarks/results/hour.{json,md} and hour.png. Runs of one seed and base share their
 demonstrations and pre-training, which would come out the same. A run that is done in runs/ is not done again.
 """
 
@@ -35,13 +36,19 @@ class Case:
     minutes: float
     demos: int = 80
     episodes: int = 100
+    shown: int = 0
+
+    @property
+    def says(self) -> str:
+        return f"{self.method}, {self.shown} shown" if self.shown else self.method
 
     @property
     def label(self) -> str:
-        return f"{self.method} {self.bias_cm:g} cm"
+        return f"{self.says} {self.bias_cm:g} cm"
 
     def folder(self, seed: int) -> Path:
-        return RUNS / f"hour_{self.method}_{self.bias_cm:g}cm_{self.minutes:g}min_{seed}"
+        name = self.says.replace(", ", "_").replace(" ", "_")
+        return RUNS / f"hour_{name}_{self.bias_cm:g}cm_{self.minutes:g}min_{seed}"
 
     def curve(self, seed: int) -> summary.Curve:
         return summary.curve(runlog.episode_events(self.folder(seed), "finetune"))
@@ -53,6 +60,7 @@ class Case:
             "minutes": self.minutes,
             "demos": self.demos,
             "episodes": self.episodes,
+            "corrections": self.shown,
             "seed": seed,
             "name": self.folder(seed).name,
         }
@@ -60,7 +68,7 @@ class Case:
         return [sys.executable, "-m", "tmrl_ros.session.cli", "demo", *options]
 
 
-CASES = [Case("tmrl", 5, 60), Case("tmrl", 3, 20), Case("dsrl", 5, 60)]
+CASES = [Case("tmrl", 5, 60, shown=10), Case("tmrl", 5, 60), Case("tmrl", 3, 20), Case("dsrl", 5, 60)]
 QUICK = [Case("tmrl", 5, 1, demos=3, episodes=2)]
 
 
@@ -113,7 +121,7 @@ def table(cases: list[Case], seeds: list[int]) -> str:
             s = _summary(case, seed)
             final, (m80, m95) = s["final_success"], (s["robot_minutes_to_80"], s["robot_minutes_to_95"])
             cells = [
-                case.method,
+                case.says,
                 f"{case.bias_cm:g} cm",
                 seed,
                 f"{s['base_success']['value']:.2f}",

@@ -64,7 +64,7 @@ class Motion:
     @property
     def q(self) -> np.ndarray:
         """The commanded joints at this tick."""
-        return self._commanded()[0][0]
+        return _mean(self._q[0], self._dq[0], self._dq[1], self.dt)
 
     @property
     def tcp_m(self) -> np.ndarray:
@@ -116,7 +116,7 @@ class Motion:
     def _commanded(self) -> tuple[np.ndarray, np.ndarray]:
         """Joint positions and speeds [n, 7] at `times_s`: the averages of the reference over the tick before each."""
         q, dq = self._q, self._dq
-        mean_q = q[:-1] + (2 * dq[:-1] + dq[1:]) * (self.dt / 6)
+        mean_q = _mean(q[:-1], dq[:-1], dq[1:], self.dt)
         return np.vstack([mean_q, q[-1]]), np.vstack([(dq[:-1] + dq[1:]) / 2, dq[-1]])
 
     def _next(self, q, dq, jac):
@@ -203,6 +203,11 @@ class Motion:
         if unit @ (fr3.HOME_TCP - tcp_m) < 0:  # away from the middle, where the singularities are
             speed *= bound.singularity_share(np.sqrt(values[-1] / max(values[0], bound.EPS)))
         return wish + inverse[:, :3] @ bound.slide_along_ends(speed * unit, inverse[:, :3], q)
+
+
+def _mean(q, dq, next_dq, dt: float):
+    """Of positions over a tick that begins at q with speed dq, which changes evenly to next_dq."""
+    return q + (2 * dq + next_dq) * (dt / 6)
 
 
 def _capped(vector, length: float):
