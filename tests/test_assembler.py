@@ -64,7 +64,7 @@ def run(records, timing=LOCKSTEP) -> tuple[list, Assembler]:
     return out, assembler
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths_st, st.lists(st.integers(0, 1), max_size=80))
 def test_every_interleaving_gives_the_same_transitions(lengths, picks):
     observations, decisions, _ = session(lengths)
@@ -80,7 +80,7 @@ def test_every_interleaving_gives_the_same_transitions(lengths, picks):
         assert (transition.episode, transition.terminated) == (made.episode, made.terminated)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths_st, st.lists(st.integers(0, 1), max_size=80), st.sets(st.integers(1, 40), max_size=8))
 def test_missing_observations_are_counted_and_nothing_else_is_lost(lengths, picks, lost):
     observations, decisions, _ = session(lengths)
@@ -91,7 +91,7 @@ def test_missing_observations_are_counted_and_nothing_else_is_lost(lengths, pick
     assert assembler.dropped["observation missing"] == len(decisions) - len(whole)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths_st, st.integers(1, 8))
 def test_no_transition_crosses_an_episode(lengths, stretch):
     """A decision whose end is claimed too late swallows its neighbours rather than joining another episode."""
@@ -181,7 +181,7 @@ def aged(observations, late_ms):
     return [dataclasses.replace(o, stamp_ns=o.stamp_ns - late * 1_000_000) for o, late in moved]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(lengths_st, late_st, st.lists(st.integers(0, 1), max_size=80))
 def test_on_a_robot_decisions_join_the_frames_they_were_made_from(lengths, late_ms, picks):
     """Stamps are as the supervisor writes them: of the chunk's frame, and at an episode's end of the tick."""
@@ -203,7 +203,7 @@ def test_on_a_robot_decisions_join_the_frames_they_were_made_from(lengths, late_
         assert transition.next_observation.state[0] * PERIOD_NS == made.next_stamp_ns
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths_st, late_st)
 def test_on_a_robot_a_demonstrations_row_has_the_newest_frame_before_it(lengths, late_ms):
     observations, decisions, events = session(lengths, source=Mode.TELEOP)

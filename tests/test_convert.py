@@ -116,7 +116,7 @@ def wire(message):
     ids=["observation", "modulation", "request", "chunk", "decision", "event", "status", "task", "teleop", "window"],
 )
 def test_a_record_survives_the_wire(records):
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(records)
     def survives(record):
         assert_same(convert.from_msg(wire(convert.to_msg(record))), record)
@@ -124,7 +124,7 @@ def test_a_record_survives_the_wire(records):
     survives()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(STAMP, vector(7, np.float64), vector(7, np.float64), WIDTH_M, vector(3, np.float64))
 def test_robot_state_survives_its_three_messages(stamp_ns, q, dq, width_m, force_n):
     robot = RobotState(stamp_ns, q, dq, width_m, force_n)

@@ -50,7 +50,7 @@ def test_a_log_cut_anywhere_keeps_its_whole_records_and_says_what_it_lost(log, t
         assert list(append_log.read(cut)) == [*RECORDS[: max(0, ends.index(kept) if kept else 0)], b"after"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_flipped_bit_is_refused_or_costs_the_last_record_and_never_reads_as_something_else(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("flip") / "a.log"

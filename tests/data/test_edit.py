@@ -30,7 +30,7 @@ def lists(content) -> list[tuple[list, list]]:
 lengths_st = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lengths_st)
 def test_episodes_and_collect_are_each_others_inverse(lengths):
     content = demonstrations(lengths)
@@ -40,14 +40,14 @@ def test_episodes_and_collect_are_each_others_inverse(lengths):
     np.testing.assert_array_equal(again.actions, content.actions)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(lengths_st, min_size=1, max_size=4))
 def test_a_merge_holds_every_episode_of_every_part_in_order(parts):
     contents = [demonstrations(lengths, start=1000 * k) for k, lengths in enumerate(parts)]
     assert lists(edit.merge(contents)) == [episode for content in contents for episode in lists(content)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=12), st.floats(0.01, 0.99), st.integers(0, 5))
 def test_a_split_gives_each_episode_to_one_side_and_the_same_for_a_seed(lengths, share, seed):
     content = demonstrations(lengths)
@@ -58,7 +58,7 @@ def test_a_split_gives_each_episode_to_one_side_and_the_same_for_a_seed(lengths,
     assert [lists(side) for side in edit.split(content, share, seed)] == [first, second]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.integers(5, 9), min_size=2, max_size=8), st.integers(0, 2), st.integers(0, 2), st.data())
 def test_a_trim_takes_rows_from_the_ends_of_each_kept_episode(lengths, head, tail, data):
     drop = data.draw(st.sets(st.integers(0, len(lengths) - 1), max_size=len(lengths) - 1))

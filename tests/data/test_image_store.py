@@ -203,7 +203,7 @@ def test_a_store_whose_images_cannot_be_read_leaves_nothing_half_written(path, t
 lengths_st = st.lists(st.integers(3, 6), min_size=2, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths_st, st.integers(0, 1), st.integers(0, 1), st.data())
 def test_edits_carry_each_rows_image_with_it(lengths, head, tail, data):
     pictures = seen(sum(lengths))

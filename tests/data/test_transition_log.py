@@ -30,7 +30,7 @@ transitions = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(transitions)
 def test_a_transition_comes_back_bit_for_bit(transition):
     back = transition_log.decode(transition_log.encode(transition))

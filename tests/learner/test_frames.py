@@ -43,7 +43,7 @@ def agree(inputs, observation) -> bool:
     )
 
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 lengths = st.lists(st.integers(1, 6), min_size=1, max_size=8)
 capacities = st.integers(2, 12).map(lambda n: n * FRAME_BYTES)
 

@@ -17,7 +17,7 @@ def aligner():
 
 
 @given(st.randoms(use_true_random=False), st.lists(st.sampled_from(["image", "pose", "width"]), max_size=60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_set_is_within_its_tolerances_and_the_nearest_that_had_come(random, names):
     join, came = aligner(), {"image": [], "pose": [], "width": []}
     for k, name in enumerate(names):
@@ -33,7 +33,7 @@ def test_every_set_is_within_its_tolerances_and_the_nearest_that_had_come(random
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_image_is_joined_once_or_told_to_lack_something(seed):
     rng, join, joined, told = np.random.default_rng(seed), aligner(), [], 0
     images = range(0, 3_000 * MS, 100 * MS)
@@ -81,7 +81,7 @@ def test_memory_is_bounded_by_time_whatever_is_silent():
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_jittering_camera_is_thinned_to_the_rate(seed):
     jitter_ns = np.random.default_rng(seed).integers(-5 * MS, 5 * MS, 300)
     stamps = [k * 1_000_000_000 // 30 + int(jitter_ns[k]) for k in range(300)]

@@ -71,7 +71,7 @@ DEPTHS = {"front": scene_depth(FRONT), "side": scene_depth(SIDE)}
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_gate_keeps_exactly_the_points_in_the_box_above_the_plane(seed, counts, tilted):
     rng = np.random.default_rng(seed)
     camera = look(rng.uniform((-0.5, -1, 0.0), (1.5, 1, 1.0)), rng.uniform((0.3, -0.2, 0), (0.6, 0.2, 0.2)))
@@ -104,7 +104,7 @@ def test_largest_count_is_not_mistaken_for_a_near_one():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 400))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_centroids_are_the_means_of_the_points_of_a_voxel(seed, count):
     rng = np.random.default_rng(seed)
     points = rng.uniform(LOW, HIGH, (count, 3)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_lonely_points_go_and_neighbours_across_voxels_count():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 120))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_each_chosen_point_is_the_farthest_from_those_before(seed, count):
     rng = np.random.default_rng(seed)
     points = rng.uniform(LOW, HIGH, (150, 3)).astype(np.float32)

@@ -88,7 +88,7 @@ def test_every_fault_has_a_test():
 
 
 @given(st.lists(st.booleans(), min_size=3, max_size=100).map(lambda lost: [False, *lost, False]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_dropped_frames_are_counted_exactly_and_the_others_stay_usable(lost):
     stream = Stream(age_s=1.0, silence_s=5.0)
     came = [k for k, gone in enumerate(lost) if not gone]
@@ -98,7 +98,7 @@ def test_dropped_frames_are_counted_exactly_and_the_others_stay_usable(lost):
 
 
 @given(st.lists(st.sampled_from([None, *sorted(set(MUTATIONS) - {Fault.FROZEN, Fault.SILENT})]), max_size=60))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_mixture_is_counted_fault_by_fault_and_never_spoils_good_frames(kinds):
     """A wild stamp, image or id must leave nothing behind that the next good frame is judged by."""
     stream = Stream(frozen_frames=0)

@@ -115,7 +115,7 @@ def test_a_bag_with_nothing_to_compare_is_refused(monkeypatch, capsys, tmp_path)
     assert "holds no action chunk and no transition" in capsys.readouterr().err
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 99), st.integers(0, 300))
 def test_a_shuffle_keeps_each_stream_in_order_and_loses_nothing(seed, count):
     records = [record for tick in range(count) for record in (observation(tick), decision(tick))]

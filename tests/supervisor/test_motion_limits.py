@@ -51,20 +51,20 @@ def assert_within_limits(windows, command_hz=20, limits=LIMITS):
         assert (points <= np.array(limits.workspace_max_m) + 1e-4).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(rows=st.lists(ROW, min_size=5, max_size=40), repeat=st.integers(1, 12))
 def test_any_rows_stay_within_limits_at_20_hz(rows, repeat):
     assert_within_limits(drive(np.repeat(rows, repeat, 0)[:120]))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(rows=st.lists(ROW, min_size=5, max_size=20), repeat=st.integers(1, 12))
 def test_any_rows_stay_within_limits_at_50_hz_with_cautious_limits(rows, repeat):
     limits = SafetyLimits(joint_speed_share=0.5, joint_acceleration_share=0.25, tcp_acceleration_m_s2=1.0)
     assert_within_limits(drive(np.repeat(rows, repeat, 0)[:80], 50, limits), 50, limits)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.3, 1.0, 10.0, 1e30]))
 def test_fuzzed_chunks_through_the_core_stay_within_limits(seed, scale):
     rng = np.random.default_rng(seed)

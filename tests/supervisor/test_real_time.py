@@ -51,7 +51,7 @@ def late(delays, ages_ns, **values) -> Late:
 delays_st = st.lists(st.integers(0, 4), min_size=1, max_size=6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(delays_st, st.lists(st.integers(0, 110_000_000), min_size=6, max_size=6))
 def test_decisions_name_the_frames_of_their_chunks_and_of_the_next(delays, ages_ns):
     session = late(delays, ages_ns, episodes=1, task={"episode_s": 4.0}).run()
@@ -63,7 +63,7 @@ def test_decisions_name_the_frames_of_their_chunks_and_of_the_next(delays, ages_
     assert all(len(d.actions) == 8 for d in decisions[:-1])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(delays_st)
 def test_a_row_begins_as_soon_as_its_chunk_is_there_and_the_others_a_period_apart(delays):
     session = late(delays, [0] * 6, episodes=1, task={"episode_s": 4.0}).run()

@@ -120,7 +120,7 @@ def test_what_is_no_terminal_is_refused(path, sentence):
         KeyboardDevice(path, KeyboardMap())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["w", "S", " ", "\x1b[A", "\x1b[5~", "é"])), st.data())
 def test_keys_are_the_same_however_the_terminal_cuts_them(keys, data):
     text, found, rest = "".join(keys), [], ""
@@ -132,7 +132,7 @@ def test_keys_are_the_same_however_the_terminal_cuts_them(keys, data):
     assert (found, rest) == (keys, "")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=50))
 def test_no_text_harms(text):
     keys = Keys(KeyboardMap())
