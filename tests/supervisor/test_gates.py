@@ -28,6 +28,7 @@ def spoiled(value, row=2, column=1):
     [
         ({"actions": spoiled(np.nan)}, "nan in row 2, column 1"),
         ({"actions": spoiled(np.inf)}, "inf in row 2, column 1"),
+        ({"actions": spoiled(np.nan) + spoiled(np.inf, 9)}, "nan in row 2, column 1"),
         ({"actions": spoiled(-np.inf, 15, 3)}, "-inf in row 15, column 3"),
         ({"actions": np.zeros((16, 7), np.float32)}, r"shape \(16, 7\); the robot takes \(16, 4\)"),
         ({"actions": np.zeros((0, 4), np.float32)}, r"shape \(0, 4\)"),
@@ -70,8 +71,8 @@ AGES = [
     (0.2, ""),
     (0.0, ""),
     (-0.05, ""),
-    (-0.051, r"0\.051? s in the future"),
-    (-0.06, r"0\.060? s in the future; at most 0\.05 s"),
+    (-0.051, r"stamped 0\.051? s in the future"),
+    (-0.06, r"stamped 0\.060? s in the future; at most 0\.05 s"),
 ]
 
 
@@ -113,6 +114,7 @@ def test_a_good_chunk_passes_every_gate():
     gates.check_identity(chunk, REQUEST)
     gates.check_stamp(chunk, REQUEST, REQUEST.stamp_ns, TIMING, LIMITS)
     gates.check_content(chunk, TIMING)
+    gates.check_content(chunk_for(REQUEST, dt_s=0.1 + 1e-9), TIMING)
 
 
 def robot(**changes):
