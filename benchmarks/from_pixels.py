@@ -5,8 +5,8 @@
 Demonstrations, pre-training, evaluation of the base, fine-tuning, evaluation on the same fresh start states, simulated
 in one process (`tmrl demo --observe cloud --in-process`). Every observation is made of the rendered frames of one
 camera by perception/observer.py, as the node does it. After the demonstrations the camera is moved away from the robot,
-by 5 cm for clouds and 7 cm for images, and its calibration file stays: each point of a cloud is off by that. With
-`--shown N` fine-tuning begins with N episodes of a (scripted) person after the move, whose minutes count.
+by 5 cm for clouds and 12 cm for images (or `--cm`), and its calibration file stays: each point of a cloud is off by
+that. With `--shown N` fine-tuning begins with N episodes of a (scripted) person after the move, whose minutes count.
 
 A run that is done in runs/ is not done again; results accumulate in benchmarks/results/from_pixels.{md,json,png}, and
 from_pixels_cloud.png shows crop and cloud on the image, as perception places them after the move.
@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -32,26 +33,38 @@ from tmrl_ros.session import graph, runlog, summary
 from tmrl_ros.session.plots import BLUE, GREEN, ORANGE  # importing it sets the style
 
 RUNS, RESULTS = Path("runs"), Path(__file__).parent / "results"
-INPUTS = {"cloud": 5.0, "image": 7.0}  # how far the camera moves, cm: so far that the base mostly fails
+INPUTS = {"cloud": 5.0, "image": 12.0}  # how far the camera moves, cm: so far that the base mostly fails
 MINUTES, DEMOS, EPISODES = 60, 80, 50
 
 
 DEMO = "import json, sys; from tmrl_ros.session import demo; demo.run(**json.loads(sys.argv[1]))"
 
 
-def folder(observe: str, shown: int, seed: int, quick: bool = False) -> Path:
-    return RUNS / f"pixels_{observe}_{seed}{f'_shown{shown}' if shown else ''}{'_quick' * quick}"
+class Case(NamedTuple):
+    """What is run, but for the seed; `cm` is how far the camera moves, `shown` how many episodes a person gives."""
+
+    observe: str
+    cm: float
+    shown: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.observe}, {self.cm:g} cm" + (f", {self.shown} shown" if self.shown else "")
+
+    def folder(self, seed: int, quick: bool = False) -> Path:
+        return RUNS / f"pixels_{self.name.replace(', ', '_').replace(' ', '')}_{seed}{'_quick' * quick}"
 
 
-def run(observe: str, shown: int, seed: int, quick: bool) -> None:
+def run(case: Case, seed: int, quick: bool) -> None:
     """One job, unless it is done; what it cost stays beside it."""
-    at = folder(observe, shown, seed, quick)
+    at = case.folder(seed, quick)
     at.mkdir(parents=True, exist_ok=True)
     if not (at / "summary.json").exists():
         minutes, demos, episodes = (0.5, 2, 1) if quick else (MINUTES, DEMOS, EPISODES)
-        job = {"observe": observe, "bias_cm": INPUTS[observe], "seed": seed, "minutes": minutes, "demos": demos}
-        job |= {"episodes": episodes, "name": at.name, "in_process": True, "params_file": few_steps(observe) * quick}
-        job |= {"corrections": shown}
+        job = {"observe": case.observe, "bias_cm": case.cm, "corrections": case.shown, "seed": seed}
+        job |= {"minutes": minutes, "demos": demos}
+        job |= {"episodes": episodes, "name": at.name, "in_process": True}
+        job |= {"params_file": few_steps(case.observe) if quick else ""}
         used = at / "cpu_s.json"
         before_s = cpu_s() - (json.loads(used.read_text()) if used.exists() else 0.0)
         with (at / "demo.log").open("a") as log:
@@ -75,9 +88,9 @@ def cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def outcome(observe: str, shown: int, seed: int, quick: bool = False) -> dict:
+def outcome(case: Case, seed: int, quick: bool = False) -> dict:
     """What the table and the picture need of one run."""
-    at = folder(observe, shown, seed, quick)
+    at = case.folder(seed, quick)
     found, used = summary.read(at), at / "cpu_s.json"
     names = ("robot_minutes", "robot_minutes_to_80", "robot_minutes_to_95", "real_time_factor", "revision")
     return {
@@ -133,11 +146,14 @@ def write(found: dict) -> dict:
     path.write_text(json.dumps({"machine": machine, "result": result(merged), "runs": merged}, indent=1))
     (RESULTS / "from_pixels.md").write_text(f"{table(merged)}\n\n{SAID}\n\nMachine: {machine}\n")
     plot(merged, RESULTS / "from_pixels.png")
-    for name, seeds in found.items():
-        seen = folder(name, 0, int(next(iter(seeds)))) / "frames/seen/moved.png"
-        if seen.exists():
-            shutil.copyfile(seen, RESULTS / f"from_pixels_{name}.png")
     return merged
+
+
+def show_crop(case: Case, seed: int, quick: bool) -> None:
+    """Keep the picture of crop and cloud on the image, where the run made one."""
+    seen = case.folder(seed, quick) / "frames/seen/moved.png"
+    if seen.exists() and not quick:
+        shutil.copyfile(seen, RESULTS / f"from_pixels_{case.observe}.png")
 
 
 def plot(found: dict, path: Path) -> None:
@@ -147,13 +163,14 @@ def plot(found: dict, path: Path) -> None:
     for axes in grid.flat[len(found) :]:
         axes.remove()
     for axes, (observe, seeds) in zip(grid.flat, found.items(), strict=False):
-        for seed, r in seeds.items():
+        for place, (seed, r) in enumerate(seeds.items()):
             minutes, success = np.array(r["curve"], float).T
             total, last = np.concatenate([[0], np.cumsum(success)]), np.maximum(np.arange(len(success)) - 19, 0)
             axes.plot(minutes, (total[1:] - total[last]) / (np.arange(len(success)) + 1 - last), color=BLUE, alpha=0.6)
             axes.plot(0, r["base"]["value"], "o", color=ORANGE, clip_on=False)
             axes.plot(r["robot_minutes"], r["final"]["value"], "s", color=GREEN, clip_on=False)
-            axes.annotate(f"seed {seed}", (r["robot_minutes"], r["final"]["value"]), (4, 4), textcoords="offset points")
+            at = (r["robot_minutes"], r["final"]["value"])
+            axes.annotate(f"seed {seed}", at, (4, 6 - 9 * place), textcoords="offset points", fontsize="small")
         axes.set(title=f"from {observe}", xlabel="robot minutes, resets included", ylim=(-0.03, 1.03), xlim=(0, None))
     grid[0][0].set_ylabel("success: last 20 episodes (line),\nbase (circle), final (square)")
     figure.savefig(path, dpi=130, facecolor="white", bbox_inches="tight")
@@ -170,6 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="short runs that show that all of it works")
     parser.add_argument("--input", nargs="+", choices=INPUTS, default=list(INPUTS))
+    parser.add_argument("--cm", type=float, help="how far the camera moves")
     parser.add_argument("--shown", type=int, default=0, metavar="N", help="episodes of a person's to begin with")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
@@ -177,9 +195,10 @@ def main() -> None:
     found: dict = {}
     for observe in options.input:
         for seed in seeds:
-            run(observe, options.shown, seed, options.quick)
-            name = f"{observe}, {options.shown} shown" if options.shown else observe
-            found.setdefault(name, {})[str(seed)] = outcome(observe, options.shown, seed, options.quick)
+            case = Case(observe, options.cm or INPUTS[observe], options.shown)
+            run(case, seed, options.quick)
+            found.setdefault(case.name, {})[str(seed)] = outcome(case, seed, options.quick)
+            show_crop(case, seed, options.quick)
             if not options.quick:
                 write(found)
     whole = found if options.quick else write(found)

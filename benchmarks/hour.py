@@ -2,9 +2,9 @@
 
     python benchmarks/hour.py [--quick] [--seeds 0 1 2 3 4] [--in-process] [--jobs 2]
 
-Runs `tmrl demo` for each seed with TMRL and DSRL at 5 cm (60 robot-minutes), TMRL at 3 cm (20 robot-minutes) and TMRL at
-5 cm that begins with ten episodes of a (scripted) person at deployment (60 robot-minutes, theirs included), leaves out
-none, and writes benchmarks/results/hour.{json,md} and hour.png. Runs of one seed and base share their
+Runs `tmrl demo` for each seed with TMRL and DSRL at 5 cm (60 robot-minutes), TMRL at 3 cm (20 robot-minutes) and TMRL
+at 5 cm that begins with ten episodes of a (scripted) person at deployment (60 robot-minutes, theirs included), leaves
+out none, and writes benchmarks/results/hour.{json,md} and hour.png. Runs of one seed and base share their
 demonstrations and pre-training, which would come out the same. A run that is done in runs/ is not done again.
 """
 
