@@ -163,7 +163,8 @@ def plot(found: dict, path: Path) -> None:
     for axes in grid.flat[len(found) :]:
         axes.remove()
     for axes, (observe, seeds) in zip(grid.flat, found.items(), strict=False):
-        for place, (seed, r) in enumerate(seeds.items()):
+        best_first = sorted(seeds.items(), key=lambda row: -row[1]["final"]["value"])
+        for place, (seed, r) in enumerate(best_first):
             minutes, success = np.array(r["curve"], float).T
             total, last = np.concatenate([[0], np.cumsum(success)]), np.maximum(np.arange(len(success)) - 19, 0)
             axes.plot(minutes, (total[1:] - total[last]) / (np.arange(len(success)) + 1 - last), color=BLUE, alpha=0.6)
