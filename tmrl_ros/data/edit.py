@@ -5,6 +5,7 @@ comes out refers to the rows of the originals, which must stay until it is writt
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -101,6 +102,13 @@ def _join(spans: Sequence[Span], meta: StoreMeta) -> Demonstrations:
     }
     clouds = [part.clouds[start:stop] for part, start, stop in spans if part.clouds is not None]
     return collect(pairs, meta, images, np.concatenate(clouds) if clouds else None)
+
+
+def shrunk(demonstrations: Demonstrations, quality: int) -> Demonstrations:
+    """The same, to be written with lossy images; DataError where there are none."""
+    if not demonstrations.images:
+        raise DataError("There are no images to shrink; states and clouds are kept as they are")
+    return replace(demonstrations, meta=_edited(demonstrations.meta, f"images shrunk to WebP of quality {quality}"))
 
 
 def _edited(meta: StoreMeta, sentence: str, earlier: Sequence[str] | None = None) -> StoreMeta:

@@ -3,8 +3,9 @@
     observation/images/<camera>  uint8 [rows, height, width, 3], rgb; a chunk a row, many rows a file (zarr's sharding)
     image_sha256/<camera>        uint8 [rows, 32]
 
-Within an image each pixel row is kept as the difference from the one above, which halves what sensor noise leaves to
-store, and then compressed by zstd. Zarr reads these arrays wherever this module is imported. StoredImages reads single
+Pixels are kept as they are: within an image each pixel row is the difference from the one above, which halves what
+sensor noise leaves to store, compressed by zstd. Or they are kept lossy (webp.py), and then the SHA-256 of a row is
+that of its bytes in the file. Zarr reads these arrays wherever this module is imported. StoredImages reads single
 rows of them by itself: for 64 random ones zarr 3.1 took 30 times as long.
 """
 
@@ -22,9 +23,11 @@ from zarr.abc.codec import ArrayArrayCodec
 from zarr.codecs import ZstdCodec
 from zarr.registry import register_codec
 
+from tmrl_ros.data import webp
 from tmrl_ros.errors import DataError
 
 IMAGES, DIGESTS = "observation/images", "image_sha256"
+QUALITY = "quality"  # attribute of images that are kept lossy
 FILE_BYTES = 16 * 2**20  # of raw images in a file: what writing holds in memory
 SHA_BYTES = 32
 ZSTD = Zstd()
@@ -110,27 +113,28 @@ class RowDifference(ArrayArrayCodec):
 register_codec("tmrl.row_difference", RowDifference)
 
 
-def write_images(group: zarr.Group, camera: str, images: Images) -> np.ndarray:
+def write_images(group: zarr.Group, camera: str, images: Images, quality: int | None = None) -> np.ndarray:
     """Add one camera to a store that is being written; returns the digests uint8 [rows, 32].
 
-    Reads `images` once and in order, FILE_BYTES at a time.
+    Reads `images` once and in order, FILE_BYTES at a time. With a `quality`, 1 .. 100, they are kept lossy.
     """
     rows, *size = images.shape
+    exact = {"filters": RowDifference(), "compressors": ZstdCodec(level=1)}
     array = group.create_array(
         f"{IMAGES}/{camera}",
         shape=images.shape,
         dtype=np.uint8,
         chunks=(1, *size),
         shards=(min(rows, rows_a_file(images.shape)), *size),
-        filters=RowDifference(),
-        compressors=ZstdCodec(level=1),
+        **(exact if quality is None else {"serializer": webp.WebP(quality), "compressors": None}),
+        attributes={} if quality is None else {QUALITY: quality},
         config={"write_empty_chunks": True},  # a file that is not there is a lost one, never a black image
     )
     digests = np.empty((rows, SHA_BYTES), np.uint8)
     for part in stretches(images.shape):
         block = np.ascontiguousarray(images[np.arange(part.start, part.stop)])
         array[part] = block
-        digests[part] = [digest(image) for image in block]
+        digests[part] = [digest(image if quality is None else webp.pack(image, quality)) for image in block]
     group.create_array(f"{DIGESTS}/{camera}", data=digests)
     return digests
 
@@ -151,9 +155,9 @@ def sizes(images: Mapping[str, Images]) -> dict[str, str]:
     return {camera: f"{images[camera].shape[2]}x{images[camera].shape[1]}" for camera in sorted(images)}
 
 
-def digest(image: np.ndarray) -> np.ndarray:
-    """SHA-256 of the pixels, uint8 [32]."""
-    return np.frombuffer(hashlib.sha256(np.ascontiguousarray(image)).digest(), np.uint8)
+def digest(image: np.ndarray | bytes) -> np.ndarray:
+    """SHA-256 of the pixels, or of what stands for them, uint8 [32]."""
+    return np.frombuffer(hashlib.sha256(image).digest(), np.uint8)
 
 
 def stored_images(path: Path, group: zarr.Group) -> tuple[dict[str, "StoredImages"], dict[str, np.ndarray]]:
@@ -165,14 +169,17 @@ def stored_images(path: Path, group: zarr.Group) -> tuple[dict[str, "StoredImage
         array = group[f"{IMAGES}/{camera}"]
         if array.ndim != 4 or array.dtype != np.uint8 or not array.shards or known.shape != (array.shape[0], SHA_BYTES):
             raise DataError(f"its images {camera} are not as this package stores them")
-        images[camera] = StoredImages(path, camera, array.shape, array.shards[0], known)
+        images[camera] = StoredImages(path, camera, array.shape, array.shards[0], known, QUALITY in array.attrs)
     return images, digests
 
 
 class StoredImages(Lazy):
     """Images on disk; what is kept in memory is 48 bytes a row. Raises DataError for a row that is damaged."""
 
-    def __init__(self, path: Path, camera: str, shape: Sequence[int], rows_a_file: int, digests: np.ndarray):
+    def __init__(
+        self, path: Path, camera: str, shape: Sequence[int], rows_a_file: int, digests: np.ndarray, lossy: bool = False
+    ):
+        self._unpack = self._lossy if lossy else self._exact
         self.path, self.camera, self.shape = path, camera, tuple(map(int, shape))
         self._rows_a_file, self._digests = int(rows_a_file), digests
         self._places: dict[int, np.ndarray] = {}  # file -> uint64 [rows in it, 2]: where each begins, its bytes
@@ -207,11 +214,18 @@ class StoredImages(Lazy):
         raw = os.pread(descriptor, size, max(0, os.fstat(descriptor).st_size - size - 4))
         return np.minimum(np.frombuffer(raw, "<u8").reshape(self._rows_a_file, 2), 2**62)
 
-    def _unpack(self, packed: bytes, row: int, out: np.ndarray) -> None:
+    def _lossy(self, packed: bytes, row: int, out: np.ndarray) -> None:
+        self._check(packed, row)
+        out[:] = webp.unpack(packed, out.shape)
+
+    def _exact(self, packed: bytes, row: int, out: np.ndarray) -> None:
         ZSTD.decode(packed, out)  # no more than the image's size, whatever the data claims
         lines = out.reshape(len(out), -1)
         np.add.accumulate(lines, 0, dtype=np.uint8, out=lines)
-        if hashlib.sha256(out).digest() != self._digests[row].tobytes():
+        self._check(out, row)
+
+    def _check(self, stored: np.ndarray | bytes, row: int) -> None:
+        if hashlib.sha256(stored).digest() != self._digests[row].tobytes():
             raise self._damaged(f"row {row} does not match its sha256")
 
     def _damaged(self, what: str) -> DataError:

@@ -95,15 +95,18 @@ def collect(
     return demonstrations
 
 
-def write(path: str | Path, demonstrations: Demonstrations) -> None:
-    """Commit a new store at `path`, atomically; an existing one is refused, not replaced."""
+def write(path: str | Path, demonstrations: Demonstrations, quality: int | None = None) -> None:
+    """Commit a new store at `path`, atomically; an existing one is refused, not replaced.
+
+    With a `quality`, 1 .. 100, images are kept lossy (webp.py).
+    """
     with committed(path) as temporary:
         group = zarr.create_group(temporary, zarr_format=3)
         for name, (attribute, _) in ARRAYS.items():
             group.create_array(name, data=getattr(demonstrations, attribute))
         if demonstrations.clouds is not None:
             group.create_array(CLOUD, data=demonstrations.clouds)
-        digests = {name: write_images(group, name, images) for name, images in demonstrations.images.items()}
+        digests = {name: write_images(group, name, images, quality) for name, images in demonstrations.images.items()}
         group.attrs.update(
             meta=demonstrations.meta.model_dump(mode="json"),
             rows=len(demonstrations.states),

@@ -76,6 +76,18 @@ def trim(
 
 
 @app.command()
+def shrink(
+    demos: Store,
+    out: Out,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the WebP that each image becomes.")] = 85,
+) -> None:
+    """Keep the images lossy, in about a twentieth of the space. Do it last: other edits keep every pixel again."""
+    from tmrl_ros.data import edit, store
+
+    _write(out, edit.shrunk(store.read(demos), quality), quality)
+
+
+@app.command()
 def split(
     demos: Store,
     first: Out,
@@ -189,8 +201,8 @@ def _cameras(options: list[str]) -> dict[str, str]:
     return named
 
 
-def _write(out: Path, demonstrations) -> None:
+def _write(out: Path, demonstrations, quality: int | None = None) -> None:
     from tmrl_ros.data import store
 
-    store.write(out, demonstrations)
+    store.write(out, demonstrations, quality)
     print(f"{out}: {len(demonstrations.ends)} episodes, {len(demonstrations.states)} rows")
