@@ -62,8 +62,9 @@ class Fault:
     says: str
     inject: Callable[[Rig, int], None]  # (rig, injection)
     reason: str  # of the hold, or of the refusal in the supervisor's log; a pattern
-    # bad: a message; counted: the fifth of a kind; silence; told: by who saw it; refused: nothing has to hold;
-    # stands: nobody holds; goes_on: the injection itself says what came of it, in rig.judged; starts: a configuration
+    # bad: a message; counted: the fifth of a kind; silence; aged: of what is seen, and only its age tells;
+    # told: by who saw it; refused: nothing has to hold; stands: nobody holds; goes_on: the injection itself
+    # says what came of it, in rig.judged; starts: a configuration
     kind: str
     limit_ms: float
     from_s: float = 0.0  # after the onset: from when it can be told
@@ -84,10 +85,10 @@ FAULTS = [
     Fault(
         3, "supervisor killed", kill(signal.SIGKILL, "supervisor"), "", "stands", 150, heal=spoilt.revive("supervisor")
     ),
-    Fault(6, "objects' source killed", silence(topics.OBJECTS.name), "newest observation is", "silence", 250),
+    Fault(6, "objects' source killed", silence(topics.OBJECTS.name), "newest observation is", "aged", 250),
     Fault(
         8, "stale object stamps", spoil_all(spoilt.shift_stamp(-1), topics.OBJECTS.name), "newest observation",
-        "silence", 250,
+        "aged", 250,
     ),
     Fault(11, "joint states silent", silence(ARM), "joint_states is silent", "silence", 150),
     Fault(13, "network lost", silence(), "is silent", "silence", 150),
@@ -136,7 +137,7 @@ FAULTS = [
     ),
     Fault(
         106, "camera killed", silence(*(topic.name for topic in (cell.INFO, cell.COLOR, cell.DEPTH))),
-        "no usable frame|newest observation|nothing fitted", "silence", 250, where="cameras",
+        "no usable frame|newest observation|nothing fitted", "aged", 250, where="cameras",
     ),
     Fault(
         108, "stale stamps of a camera", spoil_all(spoilt.shift_stamp(-1), cell.DEPTH.name), "image is .* s old",
