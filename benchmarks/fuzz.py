@@ -1,18 +1,19 @@
 """Anything may be asked of the supervisor; a fake FR3 measures at 1 kHz what it makes of that.
 
-    python benchmarks/fuzz.py [--quick] [--commands 1000000] [--processes N] [--seed 0]
+    python benchmarks/fuzz.py [--quick] [--commands 1000000] [--processes N] [--seed 0] [--kept FILE]
 
 A command is a tick of the command stream outside resets: fuzzed input in, CommandWindow out. Three profiles take turns:
   sim     lockstep at 20 Hz, default limits, chunks
   teleop  the same, with a fuzzed teleoperation device
   robot   config/real.yaml: 50 Hz, cautious limits. Chunks come 0 to 150 ms late, twice or never, windows 0 to 12 ms
           late, and the supervisor misses ticks
-Each shard depends on (seed, shard) alone. The last line is {"commands", "excess", "workspace_mm", "reflexes"}: `excess`
+Each shard depends on (seed, shard) alone, and with --kept a run that was stopped goes on where it was. The last line is {"commands", "excess", "workspace_mm", "reflexes"}: `excess`
 is the worst of measured / limit - 1 over all speeds, accelerations and jerks, and `reflexes` counts the violations that
 would stop an FR3 to which these positions were streamed (tests/faults/fake_arm.py).
 """
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
@@ -75,6 +76,15 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.workspace_mm = max(self.workspace_mm, other.workspace_mm)
         keep_worst(self.excess, other.excess)
+
+    def to_json(self) -> dict:
+        listed = {name: [[*key, v] for key, v in getattr(self, name).items()] for name in ("excess", "reflexes")}
+        return {**vars(self), **listed}
+
+    @classmethod
+    def from_json(cls, values: dict) -> "Tally":
+        read = {name: {tuple(key): v for *key, v in values[name]} for name in ("excess", "reflexes")}
+        return cls(**{**values, "excess": read["excess"], "reflexes": Counter(read["reflexes"])})
 
 
 def keep_worst(worst: dict, more: dict) -> None:
@@ -186,6 +196,47 @@ def run_shard(job: tuple[int, int, int]) -> Tally:
     return Session(PROFILES[shard % len(PROFILES)], np.random.default_rng([seed, shard])).run(commands)
 
 
+def numbered(job: tuple[int, int, int]) -> tuple[int, Tally]:
+    return job[1], run_shard(job)
+
+
+class Kept:
+    """Finished shards as lines of a file, of one seed and one state of the code; without a file nothing is kept."""
+
+    def __init__(self, file: Path | None, seed: int, commands: int):
+        head = {"seed": seed, "shard": commands, "code": code_digest()}
+        self._file, self.tallies = file, {}
+        if file is None:
+            return
+        if not file.exists():
+            return self._append(head)
+        whole, _, torn = file.read_text().rpartition("\n")
+        if torn:  # a kill came while it was written
+            file.write_text(whole + "\n")
+        lines = [json.loads(line) for line in whole.splitlines()]
+        if lines[0] != head:
+            raise SystemExit(f"{file} was made with {lines[0]}, not {head}; name another file")
+        self.tallies = {line["shard"]: Tally.from_json(line["tally"]) for line in lines[1:]}
+
+    def add(self, shard: int, tally: Tally) -> None:
+        if self._file:
+            self._append({"shard": shard, "tally": tally.to_json()})
+
+    def _append(self, values: dict) -> None:
+        with self._file.open("a") as lines:
+            lines.write(json.dumps(values) + "\n")
+
+
+def code_digest() -> str:
+    """Of what decides a tally."""
+    package, tests = ROOT / "tmrl_ros", ROOT / "tests" / "faults"
+    files = [*package.glob("*.py"), *package.glob("supervisor/*.py"), *package.glob("robot/*.py"), Path(__file__)]
+    digest = hashlib.sha256()
+    for file in sorted([*files, tests / "fuzzed.py", tests / "fake_arm.py", ROOT / "config" / "real.yaml"]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def table(total: Tally) -> str:
     """Excess by limit: 0 is at the limit, -0.3 is 30 % below it."""
     rows = sorted({key[1:] for key in total.excess}, key=lambda key: (key[1] != "ours", *key))
@@ -214,16 +265,21 @@ def arguments():
     parser.add_argument("--commands", type=int, help=f"default {ALL}")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kept", type=Path, help="finished shards; a run that was stopped goes on from them")
     return parser.parse_args()
 
 
 def main() -> None:
     options = arguments()
     commands, shard = options.commands or (QUICK if options.quick else ALL), QUICK_SHARD if options.quick else SHARD
-    jobs = [(options.seed, i, shard) for i in range(-(-commands // shard))]
+    kept, shards = Kept(options.kept, options.seed, shard), range(-(-commands // shard))
+    jobs = [(options.seed, i, shard) for i in shards if i not in kept.tallies]
     total, began_s = Tally(), time.perf_counter()
+    for tally in (kept.tallies[i] for i in shards if i in kept.tallies):
+        total.add(tally)
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
-        for done, tally in enumerate(pool.imap_unordered(run_shard, jobs), 1):
+        for done, (number, tally) in enumerate(pool.imap_unordered(numbered, jobs), 1):
+            kept.add(number, tally)
             total.add(tally)
             print(f"{done} of {len(jobs)} shards, {time.perf_counter() - began_s:.0f} s", file=sys.stderr)
     torque = sum(n for (_, name), n in total.reflexes.items() if name in ON_TORQUE)

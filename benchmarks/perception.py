@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import signal
 import statistics
 import subprocess
@@ -43,6 +42,7 @@ from tmrl_ros.perception.cloud import CloudPipeline
 from tmrl_ros.perception.handeye import HandEye
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.view import base_from_camera, place_camera
+from tmrl_ros.session.domain import reserved_domain
 from tmrl_ros.types import RobotState
 
 try:
@@ -65,7 +65,8 @@ def main():
     quick = arguments.parse_args().quick
     rounds = 20 if quick else 200
     config, (cameras, moments) = CloudConfig(), rendered_moments()
-    node_ms = 1e3 * np.array(on_all_cores(measure_node, cameras, moments, rounds))
+    with reserved_domain() as domain:
+        node_ms = 1e3 * np.array(on_all_cores(measure_node, cameras, moments, rounds, domain))
     pipelines = {"tmrl_ros": CloudPipeline(config, cameras).build}
     if open3d:
         for name, voxels_first in (("open3d", False), ("open3d, best order", True)):
@@ -173,9 +174,9 @@ class Lab(Node):
         self.heard_s[stamp_ns] = (time.time_ns() - stamp_ns) * 1e-9
 
 
-def measure_node(cameras, moments, rounds):
+def measure_node(cameras, moments, rounds, domain):
     """Seconds from publication to the observation's arrival, of `rounds` pairs of images, warm-up left out."""
-    os.environ["ROS_DOMAIN_ID"] = str(random.Random(os.getpid()).randrange(100, 200))
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
     runtime.use_loopback(os.environ)
     rclpy.init()
     lab, executor = Lab(cameras), runtime.make_executor()

@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import platform
-import random
 import shutil
 import signal
 import subprocess
@@ -31,6 +30,8 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+
+from tmrl_ros.session.domain import reserved_domain
 
 CAMERAS, HEIGHT_PX, WIDTH_PX = ("front", "wrist"), 480, 640
 CAMERA_HZ, STATE_HZ = 30, 1000
@@ -207,15 +208,11 @@ def start_recorder(folder: Path, names: list[str], options: argparse.Namespace, 
     return subprocess.Popen(command, env=environment)
 
 
-def measure(scratch: Path, options: argparse.Namespace) -> dict:
+def measure(scratch: Path, options: argparse.Namespace, domain: int) -> dict:
     from tmrl_ros.nodes import topics
     from tmrl_ros.nodes.camera_topics import camera_topics
 
-    spawn, domain, folder = (
-        multiprocessing.get_context("spawn"),
-        random.SystemRandom().randrange(100, 200),
-        scratch / "bag",
-    )
+    spawn, folder = multiprocessing.get_context("spawn"), scratch / "bag"
     names = [topics.JOINT_STATES.name, *(t.name for name in CAMERAS for t in camera_topics(f"camera/{name}"))]
     recorder = start_recorder(folder, names, options, domain)
     ends, processes = [], []
@@ -418,7 +415,8 @@ def main() -> None:
     scratch = Path(tempfile.mkdtemp(prefix="recording_", dir=options.folder))
     try:
         check_room(scratch, options)
-        measured = measure(scratch, options)
+        with reserved_domain() as domain:
+            measured = measure(scratch, options, domain)
     finally:
         if not options.keep:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -15,11 +15,12 @@ import json
 import multiprocessing
 import os
 import platform
-import random
 import time
 from pathlib import Path
 
 import numpy as np
+
+from tmrl_ros.session.domain import reserved_domain
 
 HZ, BLOCK = 30.0, 20
 ROUNDS, QUICK_ROUNDS = 30, 5  # blocks of each setting and message; one more warms up
@@ -34,7 +35,8 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} blocks rather than {ROUNDS}")
     quick = arguments.parse_args().quick
-    times_s = measure(QUICK_ROUNDS if quick else ROUNDS)
+    with reserved_domain() as one, reserved_domain() as other:
+        times_s = measure(QUICK_ROUNDS if quick else ROUNDS, dict(zip(SETTINGS, (one, other), strict=True)))
     lines = [row(*key, seconds) for key, seconds in sorted(times_s.items(), reverse=True)]
     print("\n".join(lines))
     ours, default = (float(np.percentile(times_s["observation", setting], 99)) for setting in SETTINGS)
@@ -56,10 +58,10 @@ def report(lines, last):
     return f"# Camera to policy over DDS\n\n`python benchmarks/transport.py`, {machine}.\n\n{figures}\n"
 
 
-def measure(rounds):
-    """(message, setting) -> seconds of each."""
-    spawn, domain = multiprocessing.get_context("spawn"), random.Random(os.getpid()).randrange(100, 200)
-    pairs = {setting: pair(spawn, setting, domain + k) for k, setting in enumerate(SETTINGS)}
+def measure(rounds, domains):
+    """(message, setting) -> seconds of each, every setting in a ROS domain of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    pairs = {setting: pair(spawn, setting, domain) for setting, domain in domains.items()}
     times_s = {(message, setting): [] for message in MESSAGES for setting in SETTINGS}
     try:
         for number in range(rounds + 1):

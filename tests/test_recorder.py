@@ -1,7 +1,6 @@
 """The recorder as a process of its own: what is published is in the bag after a clean end and after a kill."""
 
 import itertools
-import os
 import signal
 import subprocess
 import sys
@@ -18,13 +17,12 @@ from std_msgs.msg import Header
 
 from tmrl_ros.config import RecorderConfig
 from tmrl_ros.data import bag
-from tmrl_ros.nodes import convert, likeness, recordable, replay, runtime, topics
+from tmrl_ros.nodes import convert, likeness, recordable, replay, topics
 from tmrl_ros.nodes.camera_topics import camera_topics, info_msg
 from tmrl_ros.nodes.convert import to_msg
 from tmrl_ros.perception.camera import Intrinsics
 from tmrl_ros.types import EpisodeEvent, Mode
 
-DOMAIN = 83
 MAIN = "from tmrl_ros.nodes.recorder import main; main()"
 
 
@@ -36,18 +34,15 @@ def start_recorder(*parameters: str) -> subprocess.Popen:
     arguments = [part for parameter in parameters for part in ("-p", parameter)]
     return subprocess.Popen(
         [sys.executable, "-c", MAIN, "--ros-args", *arguments],
-        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
 @pytest.fixture
-def node(monkeypatch):
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    runtime.use_loopback(os.environ)
+def node(ros_domain):
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=DOMAIN)
+    rclpy.init(context=context, domain_id=ros_domain)
     node = Node("test_publisher", context=context)
     yield node
     node.destroy_node()

@@ -42,7 +42,7 @@ runtime.run(Probe)
 
 def probe(*arguments, **environment):
     command = [sys.executable, "-c", PROBE, *arguments]
-    environment = {**os.environ, "ROS_DOMAIN_ID": "99", **environment}
+    environment = {**os.environ, **environment}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 

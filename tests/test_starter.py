@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 
@@ -136,13 +137,24 @@ def _runs(pid):
         return False
 
 
-def test_two_sessions_get_different_domains_and_give_them_back(tmp_path, monkeypatch):
+def test_two_sessions_get_different_domains_and_give_them_back(monkeypatch):
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    with domain.reserved_domain(tmp_path) as first, domain.reserved_domain(tmp_path) as second:
+    with domain.reserved_domain() as first, domain.reserved_domain() as second:
         assert first != second
-        assert {first, second} <= set(range(1, 101))
-    with domain.reserved_domain(tmp_path) as again:
+        assert {first, second} <= set(domain.DOMAIN_IDS)
+        monkeypatch.setattr(domain, "DOMAIN_IDS", [first])
+    with domain.reserved_domain() as again:
         assert again == first
+
+
+def test_a_domain_where_somebody_elses_participant_is_is_not_taken(monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    with domain.reserved_domain() as free:
+        pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs:
+        theirs.bind(("127.0.0.1", 7400 + 250 * free + 10))
+        with domain.reserved_domain() as taken:
+            assert taken != free
 
 
 def test_whoever_names_its_run_dir_joins_a_sessions_domain_unless_they_chose_one(tmp_path, monkeypatch):
@@ -157,14 +169,15 @@ def test_whoever_names_its_run_dir_joins_a_sessions_domain_unless_they_chose_one
     assert os.environ["ROS_DOMAIN_ID"] == "17"
 
 
-def test_a_persons_domain_is_taken(tmp_path, monkeypatch):
+def test_a_persons_domain_is_taken(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "42")
-    with domain.reserved_domain(tmp_path) as domain_id:
+    with domain.reserved_domain() as domain_id:
         assert domain_id == 42
 
 
-def test_a_machine_full_of_sessions_is_told_in_a_sentence(tmp_path, monkeypatch):
+def test_a_machine_full_of_sessions_is_told_in_a_sentence(monkeypatch):
     monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    monkeypatch.setattr(domain, "DOMAIN_IDS", range(1, 2))
-    with domain.reserved_domain(tmp_path), pytest.raises(ConfigError, match="all 1 ROS domains are taken"):
-        domain.reserved_domain(tmp_path).__enter__()
+    with domain.reserved_domain() as taken:
+        monkeypatch.setattr(domain, "DOMAIN_IDS", [taken])
+        with pytest.raises(ConfigError, match="all 1 ROS domains are taken"):
+            domain.reserved_domain().__enter__()

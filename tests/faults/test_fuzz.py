@@ -55,3 +55,15 @@ def test_the_last_line_has_the_figures_of_the_issue():
     assert list(figures) == ["commands", "excess", "workspace_mm", "reflexes"]
     assert figures["commands"] == 100 and np.isfinite(figures["excess"])
     assert fuzz.table(total).count("\n") > 15
+
+
+def test_kept_shards_come_back_as_they_were_and_are_of_one_state_of_the_code(tmp_path, monkeypatch):
+    file, tally = tmp_path / "kept.jsonl", fuzz.run_shard((0, 1, 50))
+    fuzz.Kept(file, 0, 50).add(1, tally)
+    with file.open("a") as lines:
+        lines.write('{"shard": 2, "tal')  # killed while it wrote
+    fuzz.Kept(file, 0, 50).add(2, tally)
+    assert fuzz.Kept(file, 0, 50).tallies == {1: tally, 2: tally}
+    monkeypatch.setattr(fuzz, "code_digest", lambda: "other")
+    with pytest.raises(SystemExit, match="name another file"):
+        fuzz.Kept(file, 0, 50)

@@ -1,7 +1,5 @@
 """The realsense node as a process, on the SDK's software_device: topics, stamps, diagnostics, and a lost camera."""
 
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -17,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-from tmrl_ros.nodes import convert, runtime
+from tmrl_ros.nodes import convert
 from tmrl_ros.nodes.camera_topics import camera_topics, intrinsics_from
 
 PROGRAM = Path(__file__).with_name("software_realsense.py")
@@ -56,13 +54,10 @@ class Listener(Node):
 
 
 @pytest.fixture
-def listener(monkeypatch, tmp_path):
-    domain = random.Random(os.getpid() + 2).randrange(100, 200)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+def listener(ros_domain, monkeypatch, tmp_path):
     monkeypatch.setenv("GONE", str(tmp_path / "gone"))
-    runtime.use_loopback(os.environ)
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
+    rclpy.init(context=context, domain_id=ros_domain)
     options = [part for name, value in OPTIONS.items() for part in ("-p", f"{name}:={value}")]
     process = subprocess.Popen([sys.executable, str(PROGRAM), "--ros-args", *options])
     node = Listener(context)

@@ -1,7 +1,5 @@
 """sim, perception and teleop as processes of their own, commanded by this one over DDS."""
 
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -17,7 +15,7 @@ from tmrl_msgs.srv import ResetObjects
 from tmrl_ros import fr3
 from tmrl_ros.config import Shift, Task, Timing
 from tmrl_ros.errors import ConfigError
-from tmrl_ros.nodes import camera, convert, runtime, topics
+from tmrl_ros.nodes import camera, convert, topics
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.trajectory import hold
 
@@ -81,13 +79,10 @@ class Driver(Node):
 
 
 @pytest.fixture
-def graph(monkeypatch):
+def graph(ros_domain):
     """start(*nodes, **sim_parameters) -> Driver; everything ends with the test."""
-    domain = random.Random(os.getpid()).randrange(100, 200)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    runtime.use_loopback(os.environ)
     context, processes, drivers = rclpy.Context(), [], []
-    rclpy.init(context=context, domain_id=domain)
+    rclpy.init(context=context, domain_id=ros_domain)
 
     def start(*nodes, **parameters):
         for node in nodes:

@@ -1,7 +1,5 @@
 """sim, perception and supervisor as processes over DDS; this process is the policy, the operator and, once, a rogue."""
 
-import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,7 +13,7 @@ from std_srvs.srv import Trigger
 
 from tmrl_msgs.srv import LabelEpisode
 from tmrl_ros import fr3
-from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.nodes import convert, topics
 from tmrl_ros.types import ActionChunk, Mode, Modulation, SessionState
 
 PATIENCE_S = 40.0
@@ -80,13 +78,10 @@ class Outside(Node):
 
 
 @pytest.fixture
-def session(monkeypatch):
+def session(ros_domain):
     """start(**supervisor_parameters) -> (Outside, supervisor's process); everything ends with the test."""
-    domain = random.Random(os.getpid() + 1).randrange(100, 200)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    runtime.use_loopback(os.environ)
     context, processes, outside = rclpy.Context(), [], []
-    rclpy.init(context=context, domain_id=domain)
+    rclpy.init(context=context, domain_id=ros_domain)
 
     def start(**parameters):
         outside.append(Outside(context))

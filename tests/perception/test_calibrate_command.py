@@ -1,7 +1,6 @@
 """`tmrl calibrate` from end to end: bags of drawn board views, and a live camera; what it writes and refuses."""
 
 import os
-import random
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from test_calibration import INTRINSICS, TRUE, apart, draw, pose, shots
 
 from tmrl_ros.data import schema
 from tmrl_ros.data.bag_writer import BagWriter
-from tmrl_ros.nodes import calibration_messages, convert, runtime
+from tmrl_ros.nodes import calibration_messages, convert
 from tmrl_ros.nodes.camera_topics import info_msg
 from tmrl_ros.perception.calibration import Calibration
 from tmrl_ros.perception.camera import Intrinsics
@@ -195,13 +194,10 @@ def test_a_damaged_file_is_refused_before_the_work(bags, tmp_path, tmrl):
     assert status == 2 and "is damaged" in err and "view" not in out
 
 
-def test_live_topics_give_the_pose_too(tmp_path, monkeypatch):
+def test_live_topics_give_the_pose_too(tmp_path, ros_domain):
     """The hand rests in each place until the command says that it took a view there."""
-    domain = random.Random(os.getpid() + 4).randrange(100, 200)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    runtime.use_loopback(os.environ)
     context, file = rclpy.Context(), tmp_path / "calibration.json"
-    rclpy.init(context=context, domain_id=domain)
+    rclpy.init(context=context, domain_id=ros_domain)
     node = Node("lab", context=context)
     publishers = {kind: topic.publisher(node) for kind, topic in WANTED.items()}
     words = ["front", str(file), "--mount", "eye_to_hand", "--serial", "9", "--views", "10"]

@@ -82,20 +82,15 @@ def test_a_pause_of_the_joint_states_is_told_from_a_low_rate():
     assert "silent for 301 ms" in found["joint_states"].says
 
 
-def test_the_command_hears_a_simulated_arm_and_says_what_keeps_it_from_a_session(monkeypatch):
-    pytest.importorskip("rclpy")
-    from tmrl_ros.session.domain import reserved_domain
-
-    with reserved_domain() as domain:
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-        options = ["--ros-args", "-p", "timing.real_time:=true", "-p", "timing.command_hz:=50"]
-        sim = subprocess.Popen([sys.executable, "-m", "tmrl_ros.nodes", "sim", *options])
-        try:
-            command = [sys.executable, "-m", "tmrl_ros.session.cli", "preflight", "--seconds", "4"]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        finally:
-            sim.terminate()
-            sim.wait(20)
+def test_the_command_hears_a_simulated_arm_and_says_what_keeps_it_from_a_session(ros_domain):
+    options = ["--ros-args", "-p", "timing.real_time:=true", "-p", "timing.command_hz:=50"]
+    sim = subprocess.Popen([sys.executable, "-m", "tmrl_ros.nodes", "sim", *options])
+    try:
+        command = [sys.executable, "-m", "tmrl_ros.session.cli", "preflight", "--seconds", "4"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    finally:
+        sim.terminate()
+        sim.wait(20)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     rows = {line.split()[1]: line.split()[0] for line in done.stdout.splitlines() if len(line.split()) > 2}
     assert rows["workspace"] == rows["payload"] == "ok"

@@ -56,13 +56,16 @@ def pretrained(tmp_path_factory) -> Pretrained:
 
 @pytest.fixture(scope="session")
 def finetuning(pretrained):
-    """finetuning(run_dir, patience_s, **options): the graph of a short session with a small learner."""
+    """finetuning(run_dir, patience_s, **options): the graph of a short session with a small learner.
 
-    def specs(run_dir: Path, patience_s: float, **options) -> list[NodeSpec]:
+    `learner_patience_s`: how long the policy waits for that, where it is not as patient as the others.
+    """
+
+    def specs(run_dir: Path, patience_s: float, learner_patience_s: float | None = None, **options) -> list[NodeSpec]:
         chosen = SessionOptions(base=str(pretrained.base), run_dir=str(run_dir), **options)
         shared = {"timing.lockstep_timeout_s": patience_s, "task": QUICK_TASK}
         own = {
-            "policy": {"modulation.width": 32},
+            "policy": {"modulation.width": 32, "timing.lockstep_timeout_s": learner_patience_s or patience_s},
             "supervisor": {"limits.force_hold_n": FORCE_HOLD_N},
             "learner": {"modulation.width": 32, "sac": TINY_SAC, "checkpoint_episodes": 1},
         }

@@ -1,7 +1,5 @@
 """What a person may get wrong, through the real command: one sentence, a status that is not 0, and no traceback."""
 
-import os
-import random
 import shutil
 import subprocess
 import sys
@@ -14,7 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from tmrl_ros.nodes import convert, runtime, topics
+from tmrl_ros.nodes import convert, topics
 from tmrl_ros.nodes.replay import records
 from tmrl_ros.session.graph import SessionOptions, build
 from tmrl_ros.session.starter import run_session
@@ -97,12 +95,9 @@ class Rogue(Node):
 
 
 @pytest.fixture
-def rogue(monkeypatch):
-    domain = random.Random(os.getpid() + 2).randrange(100, 200)
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    runtime.use_loopback(os.environ)
+def rogue(ros_domain):
     context = rclpy.Context()
-    rclpy.init(context=context, domain_id=domain)
+    rclpy.init(context=context, domain_id=ros_domain)
     node, executor = Rogue(context), SingleThreadedExecutor(context=context)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin)

@@ -12,14 +12,13 @@ from tmrl_ros.nodes.replay import records
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.session import graph, phases
-from tmrl_ros.session.domain import reserved_domain
 from tmrl_ros.session.starter import run_session
 from tmrl_ros.types import EpisodeEvent, Observation
 
 PATIENCE = {"timing": {"lockstep_timeout_s": 60.0}}
 
 
-def test_clouds_are_those_of_the_bag_at_their_stamps_and_the_file_ends_with_the_session(tmp_path, monkeypatch):
+def test_clouds_are_those_of_the_bag_at_their_stamps_and_the_file_ends_with_the_session(tmp_path, ros_domain):
     config = SimConfig()
     try:
         SimRobot(config.task, config.timing, config.shift, 0).render()
@@ -35,11 +34,9 @@ def test_clouds_are_those_of_the_bag_at_their_stamps_and_the_file_ends_with_the_
         overrides[name] = overrides.get(name, {}) | PATIENCE
     specs = graph.build("collect", chosen, overrides)
     write_parameters(tmp_path / "cell.yaml", {spec.name: spec.parameters for spec in specs})
-    with reserved_domain() as domain:
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-        with viewer(tmp_path / "cell.yaml", "--file", tmp_path / "seen.mcap", "--look-hz", "10") as (process, _):
-            assert run_session(specs, tmp_path / "session") == 0
-            assert process.wait(20) == 0
+    with viewer(tmp_path / "cell.yaml", "--file", tmp_path / "seen.mcap", "--look-hz", "10") as (process, _):
+        assert run_session(specs, tmp_path / "session") == 0
+        assert process.wait(20) == 0
     seen, heard = written(tmp_path / "seen.mcap"), list(records(tmp_path / "session/bag"))
     recorded = {record.stamp_ns: record for record in heard if isinstance(record, Observation)}
     assert len(seen["/cloud"]) >= 5 and len(seen["/overlay/camera"]) >= 3

@@ -1,38 +1,55 @@
 """A ROS domain for each session, so that two on one machine do not hear each other."""
 
-import fcntl
 import os
-import tempfile
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tmrl_ros.errors import ConfigError
+from tmrl_ros.session import shared_memory
 
 NOTE = "ros_domain_id"  # in the run_dir of a session
 DOMAIN_IDS = range(1, 101)  # 0 is everybody's default; above 101 the ports meet those the kernel hands out
+# UDP ports of a domain, DDSI-RTPS 2.5, 9.6.2.3: its first, the first participant's, and one that no participant uses
+FIRST_PORT, PORTS, PARTICIPANT, RESERVED = 7400, 250, 10, 9
 
 
 @contextmanager
-def reserved_domain(folder: Path | None = None) -> Iterator[int]:
-    """A domain id that no other session of this machine has reserved; ROS_DOMAIN_ID, where set, is taken as it is.
+def reserved_domain() -> Iterator[int]:
+    """A domain id that nobody on this machine's network stack uses; ROS_DOMAIN_ID, where set, is taken as it is.
 
-    The reservation is a locked file, which the kernel releases with the process.
+    The reservation is a bound port, which containers that would hear each other share whatever their file systems are,
+    and which the kernel releases with the process.
     """
+    shared_memory.remove_abandoned()
     if os.environ.get("ROS_DOMAIN_ID"):
         yield int(os.environ["ROS_DOMAIN_ID"])
         return
-    folder = folder or Path(tempfile.gettempdir()) / f"tmrl_ros_domains_{os.getuid()}"
-    folder.mkdir(exist_ok=True)
     for domain_id in DOMAIN_IDS:
-        with open(folder / str(domain_id), "w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield domain_id
-            return
+        ports = FIRST_PORT + PORTS * domain_id
+        with _udp_socket() as reservation:
+            if _binds(reservation, ports + RESERVED) and _is_free(ports + PARTICIPANT):
+                yield domain_id
+                return
     raise ConfigError(f"all {len(DOMAIN_IDS)} ROS domains are taken by running sessions; end one, or set ROS_DOMAIN_ID")
+
+
+def _udp_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+
+def _binds(on: socket.socket, port: int) -> bool:
+    try:
+        on.bind(("", port))
+    except OSError:
+        return False
+    return True
+
+
+def _is_free(port: int) -> bool:
+    with _udp_socket() as probe:
+        return _binds(probe, port)
 
 
 def note(run_dir: Path, domain_id: int) -> None:
