@@ -7,9 +7,10 @@ A command is a tick of the command stream outside resets: fuzzed input in, Comma
   teleop  the same, with a fuzzed teleoperation device
   robot   config/real.yaml: 50 Hz, cautious limits. Chunks come 0 to 150 ms late, twice or never, windows 0 to 12 ms
           late, and the supervisor misses ticks
-Each shard depends on (seed, shard) alone, and with --kept a run that was stopped goes on where it was. The last line is {"commands", "excess", "workspace_mm", "reflexes"}: `excess`
-is the worst of measured / limit - 1 over all speeds, accelerations and jerks, and `reflexes` counts the violations that
-would stop an FR3 to which these positions were streamed (tests/faults/fake_arm.py).
+Each shard depends on (seed, shard) alone, and with --kept a run that was stopped goes on where it was. The last line is
+{"commands", "excess", "workspace_mm", "reflexes"}: `excess` is the worst of measured / limit - 1 over all speeds,
+accelerations and jerks, and `reflexes` counts the violations that would stop an FR3 to which these positions were
+streamed (tests/faults/fake_arm.py).
 """
 
 import argparse
