@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import gc
 import os
 
 import pytest
@@ -24,5 +25,6 @@ def ros_domain():
     with reserved_domain() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
         yield domain
+    gc.collect()  # a participant lives as long as its node, and nodes are parts of cycles
     os.environ.clear()
     os.environ.update(before)

@@ -2,13 +2,15 @@
 
 import os
 import signal
-import socket
 import sys
 import time
 
 import pytest
 
 pytest.importorskip("rclpy")
+
+import rclpy
+from rclpy.node import Node
 
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.session import domain, starter
@@ -147,14 +149,16 @@ def test_two_sessions_get_different_domains_and_give_them_back(monkeypatch):
         assert again == first
 
 
-def test_a_domain_where_somebody_elses_participant_is_is_not_taken(monkeypatch):
-    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
-    with domain.reserved_domain() as free:
-        pass
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as theirs:
-        theirs.bind(("127.0.0.1", 7400 + 250 * free + 10))
-        with domain.reserved_domain() as taken:
-            assert taken != free
+def test_a_domain_in_which_anybodys_participant_is_is_not_taken(ros_domain, monkeypatch):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    node = Node("theirs", context=context)
+    monkeypatch.delenv("ROS_DOMAIN_ID")
+    monkeypatch.setattr(domain, "UNUSED", domain.UNUSED - 1)  # without the reservation that the test itself holds
+    with domain.reserved_domain() as taken:
+        assert taken != ros_domain
+    node.destroy_node()
+    rclpy.shutdown(context=context)
 
 
 def test_whoever_names_its_run_dir_joins_a_sessions_domain_unless_they_chose_one(tmp_path, monkeypatch):

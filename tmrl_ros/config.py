@@ -269,7 +269,7 @@ class SafetyLimits(Model):
     force_hold_n: float = Field(30.0, gt=0, le=100)
     observation_age_s: float = Field(0.2, gt=0, le=1.0)
     future_stamp_s: float = Field(0.05, gt=0, le=0.5)
-    command_timeout_s: float = Field(0.15, gt=0, le=1.0, description="silence of a needed source before a hold")
+    command_timeout_s: float = Field(0.13, gt=0, le=1.0, description="silence of a needed source before a hold")
     state_timeout_s: float = Field(0.15, gt=0, le=1.0, description="the same of the arm's joint states")
     heartbeat_timeout_s: float = Field(0.12, gt=0, le=1.0, description="the same of the policy, where time is real")
     faults_before_hold: int = Field(5, ge=1, description="huge actions in a row before a hold; each is clamped")

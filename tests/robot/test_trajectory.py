@@ -1,8 +1,10 @@
 """A window is followed as joint_trajectory_controller would."""
 
 import numpy as np
+import pytest
 
-from tmrl_ros.robot.trajectory import evaluate, hold
+from tmrl_ros.errors import ActionError
+from tmrl_ros.robot.trajectory import check_clock, evaluate, hold
 from tmrl_ros.types import CommandWindow
 
 
@@ -41,3 +43,10 @@ def test_single_point_stands():
     q, dq = evaluate(hold(0, np.arange(7)), np.array([0.0, 1.0]))
     np.testing.assert_array_equal(q, [np.arange(7)] * 2)
     np.testing.assert_array_equal(dq, 0)
+
+
+@pytest.mark.parametrize("ahead_s", [-1.01, 1.01, 10.0])
+def test_a_window_that_another_clock_stamped_is_refused(ahead_s):
+    check_clock(hold(5_900_000_000, np.zeros(7)), 5_000_000_000)
+    with pytest.raises(ActionError, match="synchronise the clocks"):
+        check_clock(hold(5_000_000_000 + round(ahead_s * 1e9), np.zeros(7)), 5_000_000_000)

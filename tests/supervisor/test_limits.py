@@ -211,5 +211,5 @@ def test_speed_falls_to_nothing_towards_a_singularity(condition, share):
 
 
 def test_the_constants_that_safety_rests_on():
-    assert (bound.BRAKE_S, bound.WORKSPACE_MARGIN_M, bound.END_PER_S) == (0.1, 0.001, 6.0)
+    assert (bound.BRAKE_S, bound.WORKSPACE_MARGIN_M, bound.END_PER_S) == (0.08, 0.001, 6.0)
     assert (bound.CONDITION_SLOW, bound.CONDITION_STOP, bound.EPS) == (17.0, 30.0, 1e-9)

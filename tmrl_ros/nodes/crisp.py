@@ -23,7 +23,6 @@ from tmrl_ros.robot import trajectory
 NEWEST = QoSProfile(depth=1)
 TARGET_JOINT = topics.Topic("target_joint", JointState, NEWEST)
 TARGET_POSE = topics.Topic("target_pose", PoseStamped, NEWEST)
-LATE_S = 1.0  # a window whose stamp is further from this machine's clock is not run
 
 
 class Crisp(Node):
@@ -38,12 +37,9 @@ class Crisp(Node):
     def _on_window(self, message):
         try:
             window = convert.from_msg(message)
+            trajectory.check_clock(window, self.get_clock().now().nanoseconds)
         except ActionError as error:
             return self.get_logger().error(str(error), throttle_duration_sec=1.0)
-        ahead_s = (window.stamp_ns - self.get_clock().now().nanoseconds) * 1e-9
-        if abs(ahead_s) > LATE_S:
-            says = f"a window is stamped {ahead_s:.2f} s from now and does not run; synchronise the clocks"
-            return self.get_logger().error(says, throttle_duration_sec=1.0)
         if self._window is None or window.stamp_ns > self._window.stamp_ns:
             self._window = window
         return None

@@ -15,7 +15,7 @@ from tmrl_ros.errors import ActionError
 from tmrl_ros.nodes import convert, runtime, topics
 from tmrl_ros.nodes.camera import CameraPublisher
 from tmrl_ros.robot.sim import SimRobot
-from tmrl_ros.robot.trajectory import hold
+from tmrl_ros.robot.trajectory import check_clock, hold
 
 CHECK_S = 0.25  # wall time between looks for listeners, and for silence
 
@@ -106,8 +106,10 @@ class Sim(Node):
     def _on_window(self, message):
         try:
             window = convert.from_msg(message)
+            if not self._timing.waits:
+                check_clock(window, self._sim.stamp_ns)
         except ActionError as error:
-            self.get_logger().error(str(error))
+            self.get_logger().error(str(error), throttle_duration_sec=1.0)
             return
         if window.stamp_ns > self._window.stamp_ns:  # an older or repeated one must not undo a newer
             self._window, self._answered = window, True

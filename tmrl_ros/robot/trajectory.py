@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from tmrl_ros.errors import ActionError
 from tmrl_ros.types import CommandWindow
+
+ANOTHER_CLOCK_S = 1.0  # a window whose stamp is further from the arm's own clock is not run
 
 
 def evaluate(window: CommandWindow, times_s):
@@ -24,6 +27,13 @@ def evaluate(window: CommandWindow, times_s):
     q[times_s >= knots[-1]] = window.q[-1]
     dq[(times_s < knots[0]) | (times_s > knots[-1])] = 0
     return q, dq
+
+
+def check_clock(window: CommandWindow, now_ns: int) -> None:
+    """Raises ActionError for a window that another clock stamped: kept, it would outlast what is stamped right."""
+    ahead_s = (window.stamp_ns - now_ns) * 1e-9
+    if abs(ahead_s) > ANOTHER_CLOCK_S:
+        raise ActionError(f"a window is stamped {ahead_s:.2f} s from now and does not run; synchronise the clocks")
 
 
 def hold(stamp_ns: int, q, close_gripper=False) -> CommandWindow:

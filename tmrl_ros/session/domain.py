@@ -11,8 +11,8 @@ from tmrl_ros.session import shared_memory
 
 NOTE = "ros_domain_id"  # in the run_dir of a session
 DOMAIN_IDS = range(1, 101)  # 0 is everybody's default; above 101 the ports meet those the kernel hands out
-# UDP ports of a domain, DDSI-RTPS 2.5, 9.6.2.3: its first, the first participant's, and one that no participant uses
-FIRST_PORT, PORTS, PARTICIPANT, RESERVED = 7400, 250, 10, 9
+# UDP ports of a domain, DDSI-RTPS 2.5, 9.6.2.3: its first, on which every participant listens, and one that none uses
+FIRST_PORT, PORTS, UNUSED = 7400, 250, 9
 
 
 @contextmanager
@@ -20,7 +20,8 @@ def reserved_domain() -> Iterator[int]:
     """A domain id that nobody on this machine's network stack uses; ROS_DOMAIN_ID, where set, is taken as it is.
 
     The reservation is a bound port, which containers that would hear each other share whatever their file systems are,
-    and which the kernel releases with the process.
+    and which the kernel releases with the process. Participants may outlive it, and those of others never had one, so a
+    domain on whose first port anybody listens is not free.
     """
     shared_memory.remove_abandoned()
     if os.environ.get("ROS_DOMAIN_ID"):
@@ -29,7 +30,7 @@ def reserved_domain() -> Iterator[int]:
     for domain_id in DOMAIN_IDS:
         ports = FIRST_PORT + PORTS * domain_id
         with _udp_socket() as reservation:
-            if _binds(reservation, ports + RESERVED) and _is_free(ports + PARTICIPANT):
+            if _binds(reservation, ports + UNUSED) and _is_free(ports):
                 yield domain_id
                 return
     raise ConfigError(f"all {len(DOMAIN_IDS)} ROS domains are taken by running sessions; end one, or set ROS_DOMAIN_ID")

@@ -5,7 +5,7 @@ import numpy as np
 from tmrl_ros import fr3
 from tmrl_ros.config import SafetyLimits
 
-BRAKE_S = 0.1  # from any permitted speed to standstill
+BRAKE_S = 0.08  # from any permitted speed to standstill, in whole ticks
 WORKSPACE_MARGIN_M = 0.001  # a braking arm moves on a line in joint space, which bows by less than this
 CONDITION_SLOW, CONDITION_STOP = 17.0, 30.0  # of the Jacobian: speed falls to zero between the two
 END_PER_S = 6.0  # a joint moves towards its end no faster than this times the distance left

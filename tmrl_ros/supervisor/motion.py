@@ -34,7 +34,7 @@ class Motion:
     def __init__(self, limits: SafetyLimits, command_hz: int, committed: int = 1):
         self.dt = 1.0 / command_hz
         self.limits, self.committed = limits, committed
-        self.brake = int(bound.BRAKE_S / self.dt + bound.EPS)  # ticks
+        self.brake = int(np.ceil(bound.BRAKE_S / self.dt - bound.EPS))  # ticks
         self.times_s = np.arange(committed + self.brake + 2) * self.dt
         self._ladder = np.arange(1, self.brake + 1)[:, None]
         self.low_m = np.array(limits.workspace_min_m) + bound.WORKSPACE_MARGIN_M
