@@ -1,6 +1,6 @@
 """Faults injected into a running session of real processes: does the arm stop, how soon, and does it say why?
 
-    python benchmarks/faults.py [--quick] [--only 1 19] [--injections 20] [--minutes M] [--loaded] [--anew]
+    python benchmarks/faults.py [--quick] [--only 1 19] [--injections 20] [--minutes M] [--loaded [COMMAND]] [--anew]
 
 Numbers are those of the design's list of faults; 100 more: the same of a camera. Perception, policy, supervisor and a
 simulated arm paced by the wall clock run as processes at 50 Hz; a proxy spoils what passes between them
@@ -9,7 +9,8 @@ first spoilt message, or from the silence, to when another process hears the sup
 stands within a second of that, or of the end of its last window, and no joint was ever faster than its limit. A fault
 that only has to be refused is safe if the session goes on. Of a killed supervisor nobody says HOLD: its time runs to
 the end of the last window that was heard, its last point counted from when it was heard, which is late by as long as
-the window was on its way; the simulated arm, a spring, settles after that. --loaded keeps every core busy beside it.
+the window was on its way; the simulated arm, a spring, settles after that. --loaded keeps every core busy beside it,
+with empty loops or with a command that does so (`"python benchmarks/fuzz.py --kept FILE"`); if that ends, this does.
 
 Injections are made in parts: each has a seed, 0 .. N - 1, its outcome goes to results/faults.json at once, and what is
 there already is not made again unless --anew says so. results/faults.md is rebuilt after every fault; --quick writes
@@ -22,16 +23,16 @@ this condition: a bad message has to hold within 10 ms, silence within 150 ms.
 import argparse
 import json
 import math
-import multiprocessing
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -326,33 +327,39 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="+", help="numbers of faults")
     parser.add_argument("--injections", type=int, default=20, help="of each fault, those of earlier runs among them")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of wall time, after which none is begun")
-    parser.add_argument("--loaded", action="store_true", help="keep every core busy beside it")
+    parser.add_argument("--loaded", nargs="?", const="", metavar="COMMAND", help="keep every core busy beside it")
     parser.add_argument("--anew", action="store_true", help="also those that are kept, in their place")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of faults.json and faults.md")
     options = parser.parse_args()
     end_s = time.monotonic() + 60 * options.minutes
     kept = Kept(None if options.quick else options.results)
-    condition = "loaded" if options.loaded else "idle"
+    condition = "idle" if options.loaded is None else "loaded"
     count = 1 if options.quick else options.injections
-    campaign = Campaign(kept, condition, count, options.anew, lambda: time.monotonic() < end_s)
     chosen = [fault for fault in ALL if not options.only or fault.number in options.only]
-    burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(os.cpu_count() * options.loaded)]
-    for burner in burners:
-        burner.start()
-    for where, rig_options in RIGS.items():
-        campaign.in_sessions(rig_options, [fault for fault in chosen if fault.where == where and fault is not START])
-    if START in chosen:
-        campaign.unsafe_configurations()
-    for burner in burners:
-        burner.kill()
+    running = [fault for fault in chosen if fault is not START]
+    with load(options.loaded) as busy:
+        campaign = Campaign(kept, condition, count, options.anew, lambda: time.monotonic() < end_s and busy())
+        for where, rig_options in RIGS.items():
+            campaign.in_sessions(rig_options, [fault for fault in running if fault.where == where])
+        if START in chosen:
+            campaign.unsafe_configurations()
     print(kept.report(ALL))
     print(json.dumps(summary(kept.outcomes(condition), {fault.number: fault.kind for fault in ALL})))
 
 
-def _burn() -> None:
-    os.nice(max(0, -os.nice(0)))  # as other programs are, whatever the nodes were started with
-    while True:
-        pass
+@contextmanager
+def load(command: str | None) -> Iterator[Callable[[], bool]]:
+    """Processes that keep the cores busy: none, empty loops ("") or a command's; whether all of them still run."""
+    loops = [[sys.executable, "-c", "while True: pass"]] * os.cpu_count()
+    commands = [] if command is None else [shlex.split(command)] if command else loops
+    niceness = str(max(0, -os.nice(0)))  # as other programs have it, whatever the nodes were started with
+    running = [subprocess.Popen(["nice", "-n", niceness, *words], start_new_session=True) for words in commands]
+    try:
+        yield lambda: all(process.poll() is None for process in running)
+    finally:
+        for process in running:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 if __name__ == "__main__":

@@ -400,6 +400,12 @@ class BaseConfig(Model):
     )
     embedding: int = Field(32, ge=2, le=1024, description="size of what an encoder makes of a cloud or an image")
     encoder_width: int = Field(64, ge=16, le=1024, multiple_of=4)
+    actor_sees: Literal["embedding", "pooled"] = Field(
+        "embedding",
+        description="what actor and critics see of a cloud or an image: what smoothing corrupts, or beside it all that "
+        "the encoder makes that of",
+    )
+    image_shift_px: int = Field(0, ge=0, le=64, description="pre-training moves images at random, at most so far")
     encoder_sees_state: bool = Field(False, description="so that an embedding can hold places as seen from the hand")
 
 

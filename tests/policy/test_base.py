@@ -5,7 +5,7 @@ import torch
 from tmrl_ros.config import BaseConfig
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.policy.pretrain import pretrain
+from tmrl_ros.policy.pretrain import pretrain, shifted
 from tmrl_ros.types import Observation
 
 SMALL = BaseConfig(width=32, layers=1, steps=300, batch=64)
@@ -109,6 +109,38 @@ def test_features_are_the_standardised_state_and_then_each_embedding():
     assert features.shape == (3, base.feature_dim) == (3, 2 + 8 + 8)
     assert torch.equal(features[:, :2], torch.as_tensor(np.stack([o.state for o in seen])))
     torch.testing.assert_close(features[:, 2:].view(3, 2, 8).square().mean(-1), torch.ones(3, 2), atol=1e-4, rtol=0)
+
+
+def test_actors_that_see_what_encoders_pool_see_it_standardised_and_the_flow_does_not_see_it(tmp_path):
+    seen, narrow, base = [observation(k) for k in range(64)], seeing(), seeing(actor_sees="pooled")
+    inputs = base.inputs(seen)
+    base.fit_pooled(inputs)
+    features, pooled = base.features(inputs), 16 + 16
+    assert features.shape == (64, base.feature_dim) == (64, 18 + pooled)
+    torch.testing.assert_close(features[:, :18], narrow.features(inputs))
+    torch.testing.assert_close(features[:, 18:].mean(0), torch.zeros(pooled), atol=1e-4, rtol=0)
+    assert features[:, 18:].std(0).max().item() == pytest.approx(1, abs=1e-3)
+    z, sigma, noise = torch.randn(64, 3, 2), torch.full((1,), 0.4), torch.randn(64, base.context_dim)
+    torch.testing.assert_close(base.sample(features, z, sigma, noise), narrow.sample(features[:, :18], z, sigma, noise))
+    base.save(tmp_path / "base", {})
+    assert torch.equal(BasePolicy.load(tmp_path / "base").features(inputs), features)
+
+
+def test_a_pretrained_base_knows_the_scale_of_what_its_encoders_pool():
+    inputs = {name: values.numpy() for name, values in seeing().inputs([observation(k) for k in range(40)]).items()}
+    config = SEEING.model_copy(update={"actor_sees": "pooled", "image_shift_px": 2, "steps": 20, "batch": 8})
+    base = pretrain(inputs, np.random.default_rng(0).normal(size=(40, 3, 2)).astype(np.float32), config, seed=0)
+    pooled = base.features({name: torch.as_tensor(values) for name, values in inputs.items()})[:, base.told_dim :]
+    torch.testing.assert_close(pooled.mean(0), torch.zeros(32), atol=1e-3, rtol=0)
+
+
+def test_images_move_by_whole_pixels_within_the_bound_and_their_border_repeats():
+    torch.manual_seed(0)
+    images, most_px = torch.arange(6 * 7 * 3, dtype=torch.uint8).view(1, 6, 7, 3).repeat(50, 1, 1, 1), 2
+    padded = np.pad(images[0].numpy(), ((most_px,) * 2, (most_px,) * 2, (0, 0)), "edge")
+    moves = {(y, x): padded[y : y + 6, x : x + 7] for y in range(5) for x in range(5)}
+    met = {next(move for move, moved in moves.items() if np.array_equal(moved, i)) for i in shifted(images, most_px)}
+    assert len(met) > 15 and {y for y, _ in met} == {x for _, x in met} == set(range(5))
 
 
 def test_inputs_come_in_one_order_however_they_are_given():

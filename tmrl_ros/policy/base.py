@@ -4,7 +4,7 @@ Flow time: tau = 1 is noise, tau = 0 the action; x_tau = tau n + (1 - tau) a; th
 (arXiv 2605.12236).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -37,7 +37,8 @@ class Description(Model):
 class BasePolicy(nn.Module):
     """Chunks of `horizon` rows of `action_dim` from what `shapes` names; normalisation travels with the weights.
 
-    Features are the standardised state, its entries in their order, then the embedding of each other input by name.
+    Features are the standardised state, its entries in their order, then the embedding of each other input by name,
+    which is all that the flow is told; for actor and critics what the encoders pooled may follow (`actor_sees`).
     """
 
     def __init__(
@@ -57,15 +58,20 @@ class BasePolicy(nn.Module):
         if len(self.state_names) != state_dim:
             raise ConfigError(f"{len(self.state_names)} names for a state of {state_dim} entries; give one for each")
         columns = [name for name in self.encoded for _ in range(config.embedding)]
-        self.feature_dim = state_dim + len(columns)  # size of what actor and critics see
+        self.told_dim = state_dim + len(columns)
         self.origin = _origin(config.cloud_from, self.state_names)
         self.smoothing = Context(config.smooth, self.state_names, columns, config.context_scale, config.schedule)
-        self.net = VelocityNetwork(horizon * action_dim, self.feature_dim, config.width, config.layers)
+        self.net = VelocityNetwork(horizon * action_dim, self.told_dim, config.width, config.layers)
         for name, dim in (("state", state_dim), ("action", action_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(dim))
             self.register_buffer(f"{name}_std", torch.ones(dim))
         sizes = config.embedding, config.encoder_width, state_dim * config.encoder_sees_state
         self.encoders = nn.ModuleList(make_encoder(name, shape, *sizes) for name, shape in self.encoded.items())
+        pooled = sum(encoder.pooled for encoder in self.encoders) if config.actor_sees == "pooled" else 0
+        self.feature_dim = self.told_dim + pooled  # size of what actor and critics see
+        if pooled:
+            self.register_buffer("pooled_mean", torch.zeros(pooled))
+            self.register_buffer("pooled_std", torch.ones(pooled))
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -87,6 +93,14 @@ class BasePolicy(nn.Module):
         for name, encoder in zip(self.encoded, self.encoders, strict=True):
             encoder.fit(self._placed(name, inputs))
 
+    @torch.no_grad()
+    def fit_pooled(self, inputs: Mapping[str, Tensor]) -> None:
+        """Take means and scales of what trained encoders pool of `inputs`, each [n, ...]."""
+        if self.feature_dim > self.told_dim:
+            pooled = torch.cat(list(self._pooled(inputs)), -1)
+            self.pooled_mean.copy_(pooled.mean(0))
+            self.pooled_std.copy_(pooled.std(0).clamp(min=1e-3))
+
     def inputs(self, observations: Sequence[Observation]) -> dict[str, Tensor]:
         """What `features` takes, each [n, ...]; raises DataError if an observation lacks some of it."""
         return {name: torch.as_tensor(values) for name, values in gather(observations, self.shapes).items()}
@@ -100,10 +114,17 @@ class BasePolicy(nn.Module):
         state = None
         if self.state_dim:
             state = ((inputs["state"] - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
-        named = zip(self.encoded, self.encoders, strict=True)
-        parts = [encoder(self._placed(name, inputs), state) for name, encoder in named]
+        pooled = list(self._pooled(inputs))
+        parts = [encoder.embed(x, state) for x, encoder in zip(pooled, self.encoders, strict=True)]
         parts = parts if state is None else [state, *parts]
+        if self.feature_dim > self.told_dim:
+            parts.append(((torch.cat(pooled, -1) - self.pooled_mean) / self.pooled_std).clamp(-10.0, 10.0))
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+
+    def _pooled(self, inputs: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        """What each encoder makes its embedding of [n, pooled]."""
+        for name, encoder in zip(self.encoded, self.encoders, strict=True):
+            yield encoder.pool(self._placed(name, inputs))
 
     def _placed(self, name: str, inputs: Mapping[str, Tensor]) -> Tensor:
         """An input as its encoder is given it: clouds [n, points, 3 or 6] as seen from `config.cloud_from`, m."""
@@ -115,7 +136,11 @@ class BasePolicy(nn.Module):
 
     def context(self, features: Tensor) -> Tensor:
         """What smoothing corrupts [n, context_dim], before it does."""
-        return self.smoothing.of(features)
+        return self.smoothing.of(self._told(features))
+
+    def _told(self, features: Tensor) -> Tensor:
+        """The part of them that the flow is told."""
+        return features[:, : self.told_dim]
 
     def loss(self, inputs: Mapping[str, Tensor], chunk: Tensor) -> tuple[Tensor, dict]:
         """Flow-matching loss of `chunk` [n, horizon, action_dim] given `inputs`, each [n, ...]."""
@@ -126,7 +151,7 @@ class BasePolicy(nn.Module):
         if self.config.kind == "plain":
             sigma = torch.zeros(n)
         features = self.features(inputs)
-        context = self.smoothing(features, sigma, torch.randn(n, self.context_dim))
+        context = self.smoothing(self._told(features), sigma, torch.randn(n, self.context_dim))
         x = tau[:, None] * noise + (1 - tau[:, None]) * action
         error = (self.net(x, tau, context, sigma) - (noise - action)).square().mean(1)
         return error.mean(), {"pretrain/loss": error.mean().detach()}
@@ -137,7 +162,7 @@ class BasePolicy(nn.Module):
         Without `context_noise` [n, context_dim] the context is attenuated only: random context noise at run time acts
         as action noise. Returns actions [n, horizon, action_dim] in action units.
         """
-        context = self.smoothing(features, sigma, context_noise)
+        context = self.smoothing(self._told(features), sigma, context_noise)
         x = self.net.integrate(z.flatten(1), context, sigma, self.config.euler_steps)
         chunk = x.view(-1, self.horizon, self.action_dim)
         return chunk * self.action_std + self.action_mean

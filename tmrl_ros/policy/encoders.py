@@ -20,7 +20,7 @@ class Encoder(nn.Module):
 
     def __init__(self, pooled: int, dim: int, beside: int = 0):
         super().__init__()
-        self.beside, self.leave = beside, nn.Linear(pooled + beside, dim)
+        self.pooled, self.beside, self.leave = pooled, beside, nn.Linear(pooled + beside, dim)
 
     @torch.no_grad()
     def fit(self, values: Tensor) -> None:
@@ -42,7 +42,10 @@ class Encoder(nn.Module):
 
     def forward(self, values: Tensor, state: Tensor | None = None) -> Tensor:
         """Embeddings of `values` [n, ...]; `state` [n, beside], standardised, where it is seen beside them."""
-        pooled = self.pool(values)
+        return self.embed(self.pool(values), state)
+
+    def embed(self, pooled: Tensor, state: Tensor | None = None) -> Tensor:
+        """Embeddings of what `pool` made [n, pooled]."""
         x = self.leave(torch.cat([pooled, state], -1) if self.beside else pooled)
         return F.rms_norm(x, x.shape[-1:])
 

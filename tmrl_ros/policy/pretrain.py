@@ -9,6 +9,7 @@ from tmrl_ros.config import BaseConfig
 from tmrl_ros.errors import DataError
 from tmrl_ros.policy.base import BasePolicy
 
+POOLED_ROWS = 2048  # from which the scales of what encoders pool are taken
 EMA_DECAY = 0.999  # averaged weights sample visibly smoother chunks than the last iterate
 
 
@@ -30,6 +31,7 @@ def pretrain(
     shapes = {name: values.shape[1:] for name, values in inputs.items()}
     (state_dim,) = shapes.pop("state", (0,))
     tensors = {name: torch.as_tensor(values) for name, values in inputs.items()}
+    images = [name for name, values in tensors.items() if values.dtype == torch.uint8]
     chunks = torch.as_tensor(chunks, dtype=torch.float32)
     policy = BasePolicy(config, state_dim, chunks.shape[2], chunks.shape[1], shapes, state_names)
     policy.fit_normalisation(tensors, chunks)
@@ -39,7 +41,10 @@ def pretrain(
     average = {name: value.clone() for name, value in policy.state_dict().items()}
     for step in range(config.steps):
         rows = torch.randint(len(chunks), (config.batch,))
-        loss, info = policy.loss({name: values[rows] for name, values in tensors.items()}, chunks[rows])
+        seen = {name: values[rows] for name, values in tensors.items()}
+        if config.image_shift_px:
+            seen |= {name: shifted(seen[name], config.image_shift_px) for name in images}
+        loss, info = policy.loss(seen, chunks[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
@@ -50,4 +55,18 @@ def pretrain(
         )
         progress(step + 1, info)
     policy.load_state_dict(average)
+    some = torch.randperm(len(chunks))[:POOLED_ROWS]
+    policy.fit_pooled({name: values[some] for name, values in tensors.items()})
     return policy.eval().requires_grad_(False)
+
+
+def shifted(images: torch.Tensor, most_px: int) -> torch.Tensor:
+    """Each of `images` [n, height, width, 3] moved by its own random whole pixels, at most `most_px` along an axis.
+
+    The border repeats (DrQ, arXiv 2004.13649): a policy of one camera at one place otherwise learns that place.
+    """
+    n, height, width, _ = images.shape
+    dy, dx = torch.randint(-most_px, most_px + 1, (2, n, 1))
+    rows = (torch.arange(height) + dy).clamp(0, height - 1)
+    columns = (torch.arange(width) + dx).clamp(0, width - 1)
+    return images[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
