@@ -5,7 +5,7 @@
 Demonstrations, pre-training, evaluation of the base, fine-tuning, evaluation on the same fresh start states, simulated
 in one process (`tmrl demo --observe cloud --in-process`). Every observation is made of the rendered frames of one
 camera by perception/observer.py, as the node does it. After the demonstrations the camera is moved away from the robot,
-by 5 cm for clouds and 12 cm for images (or `--cm`), and its calibration file stays: each point of a cloud is off by
+by 5 cm for clouds and 15 cm for images (or `--cm`), and its calibration file stays: each point of a cloud is off by
 that. With `--shown N` fine-tuning begins with N episodes of a (scripted) person after the move, whose minutes count.
 
 A run that is done in runs/ is not done again; results accumulate in benchmarks/results/from_pixels.{md,json,png}, and
@@ -33,7 +33,7 @@ from tmrl_ros.session import graph, runlog, summary
 from tmrl_ros.session.plots import BLUE, GREEN, ORANGE  # importing it sets the style
 
 RUNS, RESULTS = Path("runs"), Path(__file__).parent / "results"
-INPUTS = {"cloud": 5.0, "image": 12.0}  # how far the camera moves, cm: so far that the base mostly fails
+INPUTS = {"cloud": 5.0, "image": 15.0}  # how far the camera moves, cm: so far that the base mostly fails
 MINUTES, DEMOS, EPISODES = 60, 80, 50
 
 
