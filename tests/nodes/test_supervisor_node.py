@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.node import Node
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from tmrl_msgs.srv import LabelEpisode
@@ -158,6 +159,33 @@ def test_a_session_that_does_not_start_itself_waits_for_the_operator(session):
     assert outside.call("end_session").success
     outside.until(lambda: outside.status.state == SessionState.ENDED)
     assert supervisor.wait(10) == 0
+
+
+def test_a_source_that_is_silent_before_the_start_does_not_end_the_process(session):
+    """A simulation that waits for its first command speaks four times a second: too seldom for who does not wait."""
+    outside, supervisor = session(**{"timing.lockstep": False})
+    outside.until(lambda: outside.status and outside.status.state == SessionState.RUNNING)
+    assert supervisor.poll() is None
+
+
+def test_an_emergency_stop_before_the_start_takes_a_person_to_resume(session):
+    outside, supervisor = session(episodes=1, needs="sim perception late")
+    button = topics.E_STOP.publisher(outside)
+
+    def is_heard():
+        button.publish(Bool(data=True))
+        return outside.status and outside.status.mode == Mode.FAULT
+
+    outside.until(is_heard)
+    late = Node("late", context=outside.context)  # all that the session still lacks
+    topics.TRAJECTORY.subscribe(late, print)
+    waits_until_s = time.monotonic() + 2.0
+    outside.until(lambda: time.monotonic() > waits_until_s)
+    assert supervisor.poll() is None and outside.status.state == SessionState.WAITING
+    outside.until(lambda: not button.publish(Bool(data=False)) and outside.call("resume").success)
+    outside.until(lambda: outside.status.state == SessionState.ENDED)
+    assert supervisor.wait(10) == 0
+    late.destroy_node()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from tmrl_msgs.srv import ResetObjects
 from tmrl_ros.config import SupervisorConfig
-from tmrl_ros.errors import ActionError, DataError
+from tmrl_ros.errors import ActionError, DataError, TmrlError
 from tmrl_ros.nodes import convert, diagnostics, runtime, topics
 from tmrl_ros.nodes.operators import Operators
 from tmrl_ros.supervisor import gates
@@ -343,9 +343,15 @@ class Supervisor(Node):
             self.get_logger().warning(f"waiting for {', '.join(absent)}", throttle_duration_sec=10.0, skip_first=True)
             return
         self._there_since_s = self._there_since_s or now_s
-        if now_s - self._there_since_s >= SETTLE_S:
+        if now_s - self._there_since_s < SETTLE_S:
+            return
+        try:
+            if self.core.arbiter.latched and self.core.arbiter.mode != Mode.FAULT:
+                self._resume()  # what fell silent before anything ran; it holds again if it still is
             self.core.start()
-            self._trajectory = topics.TRAJECTORY.lossless(self._timing.waits).publisher(self)
+        except TmrlError as error:  # a fault, of which a person has to resume
+            return self.get_logger().warning(f"waiting: {error}", throttle_duration_sec=10.0)
+        self._trajectory = topics.TRAJECTORY.lossless(self._timing.waits).publisher(self)
 
     def _absent(self) -> list[str]:
         """What a session still lacks: nodes that listen, someone who decides, an arm, a hand, and who resets."""
