@@ -6,8 +6,8 @@ Numbers are those of the design's list of faults; 100 more: the same of a camera
 simulated arm paced by the wall clock run as processes at 50 Hz; a proxy spoils what passes between them
 (tests/faults/rig.py); beside them a robot that says its state, or cameras, or a learner. Time to hold runs from the
 first spoilt message, or from the silence, to when another process hears the supervisor say HOLD or FAULT. Safe: the arm
-stands within a second of that, or of the end of its last window, and no joint was ever faster than its limit. A fault
-that only has to be refused is safe if the session goes on. Of a killed supervisor nobody says HOLD: its time runs to
+stands within a second of that, or of the end of its last window, and no joint was ever faster than its limit. Where
+a session has to go on, a hold is safe and not right. Of a killed supervisor nobody says HOLD: its time runs to
 the end of the last window that was heard, its last point counted from when it was heard, which is late by as long as
 the window was on its way; the simulated arm, a spring, settles after that. --loaded keeps every core busy beside it,
 with empty loops or with a command that does so (`"python benchmarks/fuzz.py --kept FILE"`); if that ends, this does.
@@ -207,7 +207,7 @@ def injected(rig: Rig, fault: Fault, injection: int) -> dict:
 def _refused(rig: Rig, fault: Fault) -> dict:
     rig.spin(1.0)
     said = any(re.search(fault.reason, text) for _, text in rig.logs)
-    return {"safe": rig.acting and rig.slow, "right": said, "ms": None}
+    return {"safe": (rig.acting or rig.held) and rig.slow, "right": said and rig.acting, "ms": None}
 
 
 def _went_on(rig: Rig, fault: Fault) -> dict:

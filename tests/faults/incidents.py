@@ -224,7 +224,7 @@ def learner_killed(rig: Rig, injection: int) -> None:
     # A hold counts, but without decisions no learner would have anything to learn: the session is resumed.
     came = rig.until(lambda: _acts(rig) and rig.versions[-1] > before, 30.0, strict=False)
     ms = 1e3 * (time.monotonic() - rig.onset_s)
-    rig.judged = {"safe": rig.held_s is None and rig.slow, "right": came, "ms": ms, "said": rig.held_for}
+    rig.judged = {"safe": rig.slow, "right": came and rig.held_s is None, "ms": ms, "said": rig.held_for}
 
 
 def learner_hangs(rig: Rig, injection: int) -> None:
@@ -243,7 +243,7 @@ def learner_hangs(rig: Rig, injection: int) -> None:
 
     came = rig.until(alarmed, 10.0, strict=False)
     ms = 1e3 * (time.monotonic() - rig.onset_s)
-    rig.judged = {"safe": not rig.held and rig.slow, "right": came, "ms": ms}
+    rig.judged = {"safe": rig.slow, "right": came and not rig.held, "ms": ms}
     rig.signal("learner", signal.SIGCONT)
 
 

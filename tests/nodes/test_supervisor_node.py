@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tmrl_ros.nodes import convert, topics
 from tmrl_ros.types import ActionChunk, Mode, Modulation, SessionState
 
 PATIENCE_S = 40.0
+REAL_TIME = {"timing.real_time": True, "timing.lockstep": False, "timing.command_hz": 50}
 FAST = {"task.reset_s": 0.5, "task.episode_s": 1.0, "timing.lockstep_timeout_s": 2.0}
 
 
@@ -80,15 +82,15 @@ class Outside(Node):
 
 @pytest.fixture
 def session(ros_domain):
-    """start(**supervisor_parameters) -> (Outside, supervisor's process); everything ends with the test."""
+    """start(timing of all nodes, **supervisor's parameters) -> (Outside, supervisor's process); all ends with the test."""
     context, processes, outside = rclpy.Context(), [], []
     rclpy.init(context=context, domain_id=ros_domain)
 
-    def start(**parameters):
+    def start(timing=MappingProxyType({}), **parameters):
         outside.append(Outside(context))
         supervising = {"mode": "evaluate", "autostart": True, "needs": "sim perception", **FAST, **parameters}
         for name, values in {"sim": FAST, "perception": {}, "supervisor": supervising}.items():
-            options = [part for key, value in values.items() for part in ("-p", f"{key}:={value}")]
+            options = [part for key, value in (values | timing).items() for part in ("-p", f"{key}:={value}")]
             command = [sys.executable, "-m", "tmrl_ros.nodes", name, "--ros-args", *options]
             processes.append(subprocess.Popen(command))
         return outside[0], processes[-1]
@@ -162,8 +164,8 @@ def test_a_session_that_does_not_start_itself_waits_for_the_operator(session):
 
 
 def test_a_source_that_is_silent_before_the_start_does_not_end_the_process(session):
-    """A simulation that waits for its first command speaks four times a second: too seldom for who does not wait."""
-    outside, supervisor = session(**{"timing.lockstep": False})
+    """A state every 20 ms is too seldom here: it is silent before the start, and after it once more."""
+    outside, supervisor = session(REAL_TIME, **{"limits.state_timeout_s": 0.001})
     outside.until(lambda: outside.status and outside.status.state == SessionState.RUNNING)
     assert supervisor.poll() is None
 
@@ -178,7 +180,7 @@ def test_an_emergency_stop_before_the_start_takes_a_person_to_resume(session):
 
     outside.until(is_heard)
     late = Node("late", context=outside.context)  # all that the session still lacks
-    topics.TRAJECTORY.subscribe(late, print)
+    topics.JOINT_STATES.subscribe(late, lambda message: None)
     waits_until_s = time.monotonic() + 2.0
     outside.until(lambda: time.monotonic() > waits_until_s)
     assert supervisor.poll() is None and outside.status.state == SessionState.WAITING
