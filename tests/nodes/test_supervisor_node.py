@@ -82,7 +82,7 @@ class Outside(Node):
 
 @pytest.fixture
 def session(ros_domain):
-    """start(timing of all, **supervisor's parameters) -> (Outside, supervisor's process); everything ends with the test."""
+    """start(timing of all, **of the supervisor) -> (Outside, supervisor's process); everything ends with the test."""
     context, processes, outside = rclpy.Context(), [], []
     rclpy.init(context=context, domain_id=ros_domain)
 
