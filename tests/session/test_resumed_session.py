@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -40,6 +41,8 @@ def session(finetuning, tmp_path_factory):
 
     def kill_all(status):
         if pids and status.decisions >= BEFORE_KILL:
+            os.kill(pids.pop("supervisor"), signal.SIGKILL)
+            time.sleep(1.0)  # all hear the last decision, or bag and log differ by it (benchmarks/kills.py has those)
             for name in list(pids):
                 os.kill(pids.pop(name), signal.SIGKILL)
 
