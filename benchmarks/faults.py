@@ -327,7 +327,8 @@ def main() -> None:
     parser.add_argument("--only", type=int, nargs="+", help="numbers of faults")
     parser.add_argument("--injections", type=int, default=20, help="of each fault, those of earlier runs among them")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of wall time, after which none is begun")
-    parser.add_argument("--loaded", nargs="?", const="", metavar="COMMAND", help="keep every core busy beside it")
+    busy = "keep every core busy beside it, with empty loops or this command"
+    parser.add_argument("--loaded", nargs="?", const="", metavar="COMMAND", help=busy)
     parser.add_argument("--anew", action="store_true", help="also those that are kept, in their place")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of faults.json and faults.md")
     options = parser.parse_args()
@@ -337,8 +338,8 @@ def main() -> None:
     count = 1 if options.quick else options.injections
     chosen = [fault for fault in ALL if not options.only or fault.number in options.only]
     running = [fault for fault in chosen if fault is not START]
-    with load(options.loaded) as busy:
-        campaign = Campaign(kept, condition, count, options.anew, lambda: time.monotonic() < end_s and busy())
+    with load(options.loaded) as lasts:
+        campaign = Campaign(kept, condition, count, options.anew, lambda: time.monotonic() < end_s and lasts())
         for where, rig_options in RIGS.items():
             campaign.in_sessions(rig_options, [fault for fault in running if fault.where == where])
         if START in chosen:

@@ -58,7 +58,7 @@ class BasePolicy(nn.Module):
         if len(self.state_names) != state_dim:
             raise ConfigError(f"{len(self.state_names)} names for a state of {state_dim} entries; give one for each")
         columns = [name for name in self.encoded for _ in range(config.embedding)]
-        self.told_dim = state_dim + len(columns)
+        self.told_dim = state_dim + len(columns)  # size of what the flow is told
         self.origin = _origin(config.cloud_from, self.state_names)
         self.smoothing = Context(config.smooth, self.state_names, columns, config.context_scale, config.schedule)
         self.net = VelocityNetwork(horizon * action_dim, self.told_dim, config.width, config.layers)
@@ -106,19 +106,16 @@ class BasePolicy(nn.Module):
         return {name: torch.as_tensor(values) for name, values in gather(observations, self.shapes).items()}
 
     def features(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """What actor and critics see [n, feature_dim]; the base is frozen, so once an observation is enough.
-
-        The state is clipped, so that a far outlier cannot saturate what comes after.
-        """
+        """What actor and critics see [n, feature_dim]; the base is frozen, so once an observation is enough."""
         need(self.shapes, inputs)
         state = None
         if self.state_dim:
-            state = ((inputs["state"] - self.state_mean) / self.state_std).clamp(-10.0, 10.0)
+            state = _standardised(inputs["state"], self.state_mean, self.state_std)
         pooled = list(self._pooled(inputs))
         parts = [encoder.embed(x, state) for x, encoder in zip(pooled, self.encoders, strict=True)]
         parts = parts if state is None else [state, *parts]
         if self.feature_dim > self.told_dim:
-            parts.append(((torch.cat(pooled, -1) - self.pooled_mean) / self.pooled_std).clamp(-10.0, 10.0))
+            parts.append(_standardised(torch.cat(pooled, -1), self.pooled_mean, self.pooled_std))
         return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
 
     def _pooled(self, inputs: Mapping[str, Tensor]) -> Iterator[Tensor]:
@@ -193,6 +190,11 @@ class BasePolicy(nn.Module):
             first = str(error).splitlines()[-1].strip()
             raise DataError(f"{folder}: weights do not fit their description ({first}); pre-train again") from None
         return policy.eval().requires_grad_(False)
+
+
+def _standardised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Clipped, so that a far outlier cannot saturate what comes after."""
+    return ((values - mean) / std).clamp(-10.0, 10.0)
 
 
 def _origin(position: str, state_names: Sequence[str]) -> list[int]:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tmrl_ros.errors import ConfigError
-from tmrl_ros.session import shared_memory
 
 NOTE = "ros_domain_id"  # in the run_dir of a session
 DOMAIN_IDS = range(1, 101)  # 0 is everybody's default; above 101 the ports meet those the kernel hands out
@@ -23,7 +22,6 @@ def reserved_domain() -> Iterator[int]:
     and which the kernel releases with the process. Participants may outlive it, and those of others never had one, so a
     domain on whose first port anybody listens is not free.
     """
-    shared_memory.remove_abandoned()
     if os.environ.get("ROS_DOMAIN_ID"):
         yield int(os.environ["ROS_DOMAIN_ID"])
         return

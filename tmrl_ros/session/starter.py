@@ -18,7 +18,7 @@ from tmrl_ros.errors import TmrlError
 from tmrl_ros.nodes.monitor import StatusMonitor
 from tmrl_ros.nodes.runtime import STARTER_PID, use_loopback
 from tmrl_ros.parameters import write_parameters
-from tmrl_ros.session import resume
+from tmrl_ros.session import resume, shared_memory
 from tmrl_ros.session.domain import note, reserved_domain
 from tmrl_ros.session.graph import NodeSpec, check_folders
 from tmrl_ros.types import SessionStatus
@@ -91,6 +91,7 @@ def run_session(
         resume.check_parameters(parameters, values)
     logs.mkdir(parents=True, exist_ok=True)
     _write_whole(parameters, values)
+    shared_memory.remove_abandoned()
     with reserved_domain() as domain_id, _sigterm_interrupts():
         note(folder, domain_id)
         environment = node_environment(domain_id, logs)
