@@ -21,7 +21,7 @@ from tmrl_ros.nodes import convert, likeness, recordable, replay, topics
 from tmrl_ros.nodes.camera_topics import camera_topics, info_msg
 from tmrl_ros.nodes.convert import to_msg
 from tmrl_ros.perception.camera import Intrinsics
-from tmrl_ros.types import EpisodeEvent, Mode
+from tmrl_ros.types import DecisionRequest, EpisodeEvent, Mode
 
 MAIN = "from tmrl_ros.nodes.recorder import main; main()"
 
@@ -121,6 +121,25 @@ def test_cameras_and_other_topics_are_recorded_under_their_names_with_what_belon
         if message.type_name == "sensor_msgs/msg/Image":
             assert set(deserialize_message(message.data, Image).data) == {message.stamp_ns // 10**9}
     assert bag.attachments(folder) == {"parameters.yaml": b"/**: {}\n"}
+
+
+def test_in_lockstep_what_was_said_before_the_recorder_came_is_in_the_bag(node, tmp_path):
+    requests = topics.DECISION_REQUEST.lossless(True).publisher(node)
+    heartbeats = topics.LEARNER_HEARTBEAT.publisher(node)  # kept for nobody: the recorder has to ask for less
+    stamps = [number * 10**9 for number in range(1, 51)]
+    for number, stamp in enumerate(stamps):
+        requests.publish(to_msg(DecisionRequest(stamp, 0, number, False)))
+    folder, names = tmp_path / "bag", f"['{topics.DECISION_REQUEST.name}', '{topics.LEARNER_HEARTBEAT.name}']"
+    process = start_recorder(f"bag:={folder}", f"topics:={names}", "timing.lockstep:=true")
+    try:
+        wait_until(heartbeats.get_subscription_count)
+        heartbeats.publish(Header())
+        wait_until(lambda: sum(bag.counts(folder).values()) == len(stamps) + 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+    assert [m.stamp_ns for m in bag.read(folder) if m.topic == "/decision_request"] == stamps
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 
 from tmrl_ros.config import RecorderConfig
 from tmrl_ros.data import schema
@@ -55,25 +55,28 @@ class Recorder(Node):
         latched = topic.qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
         name = self.resolve_topic_name(topic.name)
         self._bag.add_topic(name, kind, schema.definition(kind), schema.type_hash(kind), latched)
-        return self._subscribe(topic)
+        return self._subscribe(topic.lossless(self.config.timing.waits))
 
     def _subscribe(self, topic: Topic):
-        events = SubscriptionEventCallbacks(incompatible_qos=partial(self._on_other_qos, topic))
-        return topic.subscribe(self, self._hearing(topic), raw=True, event_callbacks=events)
+        return topic.subscribe(self, self._hearing(topic), raw=True, event_callbacks=self._on_refusal(topic))
+
+    def _on_refusal(self, topic: Topic) -> SubscriptionEventCallbacks:
+        return SubscriptionEventCallbacks(incompatible_qos=partial(self._on_other_qos, topic))
 
     def _hearing(self, topic: Topic):
         name = self.resolve_topic_name(topic.name)
         return partial(self._on_message, name, is_stamped(topic.type), topic.name in KEPT_AT_ONCE)
 
-    def _on_other_qos(self, topic: Topic, _) -> None:
+    def _on_other_qos(self, topic: Topic, event) -> None:
         """A publisher promises less than was asked for, as drivers of cameras do: ask for no more than any promises."""
-        self.get_logger().warning(f"{topic.name} is published as best effort: what its transport loses stays lost")
         self.destroy_subscription(self._heard_by[topic.name])
-        modest, hear = (
-            QoSProfile(depth=topic.qos.depth, reliability=ReliabilityPolicy.BEST_EFFORT),
-            self._hearing(topic),
+        modest, events = QoSProfile(depth=topic.qos.depth), self._on_refusal(topic)
+        if event.last_policy_kind == QoSPolicyKind.RELIABILITY:
+            self.get_logger().warning(f"{topic.name} is published as best effort: what its transport loses stays lost")
+            modest.reliability, events = ReliabilityPolicy.BEST_EFFORT, None
+        self._heard_by[topic.name] = self.create_subscription(  # topic.subscribe would read the first one's overrides
+            topic.type, topic.name, self._hearing(topic), modest, raw=True, event_callbacks=events
         )
-        self._heard_by[topic.name] = self.create_subscription(topic.type, topic.name, hear, modest, raw=True)
 
     def _on_message(self, name: str, stamped: bool, at_once: bool, data: bytes) -> None:
         if stamped:  # without a stamp: that of the message before

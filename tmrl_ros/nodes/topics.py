@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState, Joy
+from sensor_msgs.msg import Image, JointState, Joy
 from std_msgs.msg import Bool, Header
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -35,7 +35,8 @@ class Topic(NamedTuple):
         """Where ticks wait for their parts, kept for a reader that is discovered late: what is lost is waited for."""
         if not waits:
             return self
-        return self._replace(qos=QoSProfile(depth=self.qos.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+        depth = self.qos.depth if self.type is Image else max(self.qos.depth, KEPT.depth)  # a thousand images: a GB
+        return self._replace(qos=QoSProfile(depth=depth, durability=DurabilityPolicy.TRANSIENT_LOCAL))
 
     def sensed(self, waits: bool) -> "Topic":
         """To read what a robot measures: its broadcasters are best effort, and no reliable reader hears those."""
