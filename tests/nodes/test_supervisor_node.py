@@ -170,6 +170,24 @@ def test_a_source_that_is_silent_before_the_start_does_not_end_the_process(sessi
     assert supervisor.poll() is None
 
 
+def test_a_supervisor_that_stood_still_commands_nothing_for_the_meantime(session):
+    """The arm ran out its last window: one for a moment of the pause would make it leap."""
+    patient = {"limits.state_timeout_s": 1.0, "limits.command_timeout_s": 1.0}
+    outside, supervisor = session(REAL_TIME, episodes=1000, **patient)
+    states = []
+    topics.JOINT_STATES.subscribe(outside, lambda message: states.append(convert.stamp_of(message)))
+    outside.until(lambda: outside.status and outside.status.mode == Mode.POLICY and states)
+    supervisor.send_signal(signal.SIGSTOP)
+    seen = len(outside.windows)
+    begin_ns = states[-1]
+    outside.until(lambda: states[-1] - begin_ns > 300_000_000)
+    end_ns = states[-1]
+    supervisor.send_signal(signal.SIGCONT)
+    outside.until(lambda: outside.windows[-1].stamp_ns > end_ns)
+    late = [window.stamp_ns for window in outside.windows[seen:]]
+    assert not [stamp for stamp in late if begin_ns + 60_000_000 < stamp < end_ns - 60_000_000]
+
+
 def test_an_emergency_stop_before_the_start_takes_a_person_to_resume(session):
     outside, supervisor = session(episodes=1, needs="sim perception late")
     button = topics.E_STOP.publisher(outside)

@@ -1,4 +1,8 @@
-from tmrl_ros.supervisor.watchdog import Watchdog
+import pytest
+
+from tmrl_ros.supervisor.watchdog import Backlog, Watchdog
+
+PERIOD_S, MS = 0.02, 1_000_000
 
 
 def test_a_source_is_overdue_once_and_only_after_its_deadline():
@@ -16,3 +20,40 @@ def test_what_arrived_is_not_overdue_and_a_new_expectation_replaces_the_old():
     dog.expect("task_state", 0.0, 1.0)
     dog.expect("task_state", 0.9, 1.0)
     assert dog.overdue(1.5) == []
+
+
+def taken(states) -> list[int]:
+    """Stamps, ms, of the states that did not wait; each is (stamp ms, when it came s)."""
+    backlog = Backlog(PERIOD_S)
+    return [stamp for stamp, came_s in states if not backlog.waited(stamp * MS, came_s)]
+
+
+def steady(first_ms: int, last_ms: int, late_s: float = 0.001) -> list[tuple[int, float]]:
+    return [(stamp, 5.0 + stamp / 1e3 + late_s) for stamp in range(first_ms, last_ms, 20)]
+
+
+@pytest.mark.parametrize("late_s", [0.001, 0.3, -7.0])  # robot's clock and ours are two
+def test_every_state_that_comes_at_its_pace_is_taken(late_s):
+    assert taken(steady(0, 1000, late_s)) == list(range(0, 1000, 20))
+
+
+def test_of_a_backlog_only_the_newest_is_taken():
+    stalled = [(stamp, 5.0 + 0.325 + stamp * 1e-6) for stamp in range(100, 340, 20)]  # all at once
+    assert taken([*steady(0, 100), *stalled, *steady(340, 400)]) == [0, 20, 40, 60, 80, 320, 340, 360, 380]
+
+
+def test_a_state_that_is_a_little_late_is_taken_and_one_that_is_later_than_the_next_would_be_is_not():
+    for late_s, is_taken in ((0.014, True), (0.017, False)):
+        states = [*steady(0, 100), (100, 5.101 + late_s), *steady(120, 200)]
+        assert (100 in taken(states)) is is_taken and 120 in taken(states)
+
+
+@pytest.mark.parametrize("set_by_ms", [10_000, -10_000])
+def test_after_a_clock_was_set_states_are_taken_from_the_second_on(set_by_ms):
+    other = [(stamp + set_by_ms, came_s) for stamp, came_s in steady(100, 300)]
+    assert taken([*steady(0, 100), *other])[-9:] == [stamp for stamp, _ in other][1:]
+
+
+def test_a_simulation_that_falls_behind_for_good_costs_a_tick():
+    slower = [(stamp, came_s + 0.05) for stamp, came_s in steady(100, 300)]
+    assert taken([*steady(0, 100), *slower]) == [*range(0, 100, 20), *range(120, 300, 20)]

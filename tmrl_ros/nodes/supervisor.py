@@ -18,7 +18,7 @@ from tmrl_ros.nodes import convert, diagnostics, runtime, topics
 from tmrl_ros.nodes.operators import Operators
 from tmrl_ros.supervisor import gates
 from tmrl_ros.supervisor.core import SupervisorCore, tick_number
-from tmrl_ros.supervisor.watchdog import Watchdog
+from tmrl_ros.supervisor.watchdog import Backlog, Watchdog
 from tmrl_ros.types import Decision, DecisionRequest, Mode, ResetRequest, SessionState
 
 STATUS_S = 0.5  # of robot time between two statuses where nothing changes
@@ -38,6 +38,7 @@ class Supervisor(Node):
         self.config = runtime.config_of(self, SupervisorConfig)
         self.core = SupervisorCore(self.config)
         self._timing, self._watchdog = self.config.timing, Watchdog()
+        self._backlog = Backlog(1 / self._timing.command_hz)
         self._speaking: set[str] = set()
         self._arm, self._parts = None, {}  # the newest messages
         self._tick_ns, self._observing = -1, False  # of the tick that the core has
@@ -62,7 +63,9 @@ class Supervisor(Node):
             self._trajectory = topics.TRAJECTORY.lossless(self._timing.waits).publisher(self)
 
     def _listen(self):
-        topics.JOINT_STATES.lossless(self._timing.waits).subscribe(self, self._on_arm)
+        arm = topics.JOINT_STATES
+        arm = arm.lossless(True) if self._timing.waits else arm._replace(qos=topics.NEWEST)
+        arm.subscribe(self, self._on_arm)
         topics.ACTION_CHUNK.lossless(self._timing.waits).subscribe(self, self._on_chunk)
         for name, topic in PARTS.items():
             if name != "joy" or self.core.runner.source == Mode.TELEOP or not self._timing.waits:
@@ -91,6 +94,8 @@ class Supervisor(Node):
         else:
             self._hear("franka/joint_states")
             if tick_number(stamp_ns, self._timing) == tick_number(self._tick_ns, self._timing):
+                return
+            if self._backlog.waited(stamp_ns, time.monotonic()):
                 return
         self._arm = message
         for name in self._missing():

@@ -19,6 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 from tmrl_msgs import msg, srv
 
 RELIABLE = QoSProfile(depth=10)
+NEWEST = QoSProfile(depth=1)  # to read what is of no use once there is a newer one
 KEPT = QoSProfile(depth=1000)  # lockstep outruns a slow reader by more than 10, and the overwritten are lost
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LATEST_UPDATES = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)

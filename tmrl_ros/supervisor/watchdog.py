@@ -1,5 +1,10 @@
 """Deadlines on a monotonic clock that the caller reads: a jump of ROS time can neither hide silence nor invent it."""
 
+import math
+
+LATE = 0.75  # of a period: by how much later a state may come than the last one did
+PACE = 0.5, 1.5  # periods between two states of which neither waited
+
 
 class Watchdog:
     """Knows what is awaited and until when; all times in s."""
@@ -20,3 +25,24 @@ class Watchdog:
         for source in late:
             del self._deadlines[source]
         return late
+
+
+class Backlog:
+    """Tells a state that waited, while a process or a network stood still, from the robot's newest.
+
+    The arm has gone on along its last window since, and a command made for then would make it leap. A state is taken
+    that came about as soon after its stamp as the last one taken, or a period after the one before it: a clock that was
+    set, or a simulation that fell behind, is another lag and no backlog. Times in s of a clock that is never set.
+    """
+
+    def __init__(self, period_s: float):
+        self._period_s = period_s
+        self._came_s, self._lag_s = -math.inf, math.inf  # of the last that came; of the last that was taken
+
+    def waited(self, stamp_ns: int, now_s: float) -> bool:
+        lag_s, gap_s, self._came_s = now_s - stamp_ns * 1e-9, now_s - self._came_s, now_s
+        paced = PACE[0] * self._period_s < gap_s < PACE[1] * self._period_s
+        if lag_s - self._lag_s > LATE * self._period_s and not paced:
+            return True
+        self._lag_s = lag_s
+        return False
