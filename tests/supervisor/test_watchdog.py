@@ -48,6 +48,24 @@ def test_a_state_that_is_a_little_late_is_taken_and_one_that_is_later_than_the_n
         assert (100 in taken(states)) is is_taken and 120 in taken(states)
 
 
+@pytest.mark.parametrize(
+    ("stamp_s", "came_s", "waited"),
+    [
+        (1, 1.75, False),  # three quarters of a period later than the first
+        (1, 1.8, True),
+        (0, 0.5, False),
+        (-1, 0.5, True),  # half a period after the first: too soon to be the next
+        (-1, 0.6, False),  # another clock, and its states come as soon after each other as they should
+        (-1, 1.4, False),
+        (-1, 1.5, True),  # half a period more than a period: one is missing
+    ],
+)
+def test_what_waited_is_later_than_the_last_one_and_did_not_come_a_period_after_it(stamp_s, came_s, waited):
+    backlog = Backlog(period_s=1.0)
+    assert not backlog.waited(0, 0.0)
+    assert backlog.waited(stamp_s * 1000 * MS, came_s) is waited
+
+
 @pytest.mark.parametrize("set_by_ms", [10_000, -10_000])
 def test_after_a_clock_was_set_states_are_taken_from_the_second_on(set_by_ms):
     other = [(stamp + set_by_ms, came_s) for stamp, came_s in steady(100, 300)]

@@ -37,10 +37,10 @@ class Backlog:
 
     def __init__(self, period_s: float):
         self._period_s = period_s
-        self._came_s, self._lag_s = -math.inf, math.inf  # of the last that came; of the last that was taken
+        self._came_s = self._lag_s = math.inf  # of the last that came; of the last that was taken
 
     def waited(self, stamp_ns: int, now_s: float) -> bool:
-        lag_s, gap_s, self._came_s = now_s - stamp_ns * 1e-9, now_s - self._came_s, now_s
+        lag_s, gap_s, self._came_s = now_s - stamp_ns / 1e9, now_s - self._came_s, now_s
         paced = PACE[0] * self._period_s < gap_s < PACE[1] * self._period_s
         if lag_s - self._lag_s > LATE * self._period_s and not paced:
             return True
