@@ -28,3 +28,14 @@ def ros_domain():
     gc.collect()  # a participant lives as long as its node, and nodes are parts of cycles
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def ros_context(ros_domain):
+    """The test's own rclpy context in that domain."""
+    import rclpy
+
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    yield context
+    rclpy.try_shutdown(context=context)

@@ -8,7 +8,6 @@ import time
 
 import numpy as np
 import pytest
-import rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
@@ -40,13 +39,10 @@ def start_recorder(*parameters: str) -> subprocess.Popen:
 
 
 @pytest.fixture
-def node(ros_domain):
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    node = Node("test_publisher", context=context)
+def node(ros_context):
+    node = Node("test_publisher", context=ros_context)
     yield node
     node.destroy_node()
-    rclpy.shutdown(context=context)
 
 
 @pytest.fixture

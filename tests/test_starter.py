@@ -9,7 +9,6 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-import rclpy
 from rclpy.node import Node
 
 from tmrl_ros.errors import ConfigError
@@ -149,16 +148,13 @@ def test_two_sessions_get_different_domains_and_give_them_back(monkeypatch):
         assert again == first
 
 
-def test_a_domain_in_which_anybodys_participant_is_is_not_taken(ros_domain, monkeypatch):
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    node = Node("theirs", context=context)
+def test_a_domain_in_which_anybodys_participant_is_is_not_taken(ros_domain, ros_context, monkeypatch):
+    node = Node("theirs", context=ros_context)
     monkeypatch.delenv("ROS_DOMAIN_ID")
     monkeypatch.setattr(domain, "UNUSED", domain.UNUSED - 1)  # without the reservation that the test itself holds
     with domain.reserved_domain() as taken:
         assert taken != ros_domain
     node.destroy_node()
-    rclpy.shutdown(context=context)
 
 
 def test_whoever_names_its_run_dir_joins_a_sessions_domain_unless_they_chose_one(tmp_path, monkeypatch):

@@ -7,21 +7,18 @@ import sys
 import pytest
 
 pytest.importorskip("rclpy")
-import rclpy
 
 
 @pytest.fixture
-def ros(ros_domain):
+def ros(ros_context):
     """(context, start): start(node, **parameters by dotted name) begins a process; all end well with the test."""
-    context, processes = rclpy.Context(), []
-    rclpy.init(context=context, domain_id=ros_domain)
+    processes = []
 
     def start(node, **parameters):
         options = [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
         processes.append(subprocess.Popen([sys.executable, "-m", "tmrl_ros.nodes", node, "--ros-args", *options]))
 
-    yield context, start
+    yield ros_context, start
     for process in processes:
         process.send_signal(signal.SIGINT)
     assert [process.wait(10) for process in processes] == [0] * len(processes)
-    rclpy.try_shutdown(context=context)

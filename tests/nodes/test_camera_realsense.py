@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("pyrealsense2")
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -54,18 +53,15 @@ class Listener(Node):
 
 
 @pytest.fixture
-def listener(ros_domain, monkeypatch, tmp_path):
+def listener(ros_context, monkeypatch, tmp_path):
     monkeypatch.setenv("GONE", str(tmp_path / "gone"))
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
     options = [part for name, value in OPTIONS.items() for part in ("-p", f"{name}:={value}")]
     process = subprocess.Popen([sys.executable, str(PROGRAM), "--ros-args", *options])
-    node = Listener(context)
+    node = Listener(ros_context)
     yield node
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
     node.destroy_node()
-    rclpy.try_shutdown(context=context)
 
 
 def test_frames_arrive_on_realsense_topics_and_a_lost_camera_is_named_and_comes_back(listener, tmp_path):

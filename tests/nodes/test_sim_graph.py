@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -79,10 +78,9 @@ class Driver(Node):
 
 
 @pytest.fixture
-def graph(ros_domain):
+def graph(ros_context):
     """start(*nodes, **sim_parameters) -> Driver; everything ends with the test."""
-    context, processes, drivers = rclpy.Context(), [], []
-    rclpy.init(context=context, domain_id=ros_domain)
+    processes, drivers = [], []
 
     def start(*nodes, **parameters):
         for node in nodes:
@@ -96,7 +94,7 @@ def graph(ros_domain):
                 *(part for option in options for part in ("-p", option) if node == "sim"),
             ]
             processes.append(subprocess.Popen(command))
-        drivers.append(Driver(context))
+        drivers.append(Driver(ros_context))
         return drivers[-1]
 
     yield start
@@ -105,7 +103,6 @@ def graph(ros_domain):
     assert [process.wait(10) for process in processes] == [0] * len(processes)
     for driver in drivers:
         driver.destroy_node()
-    rclpy.try_shutdown(context=context)
 
 
 def test_lockstep_answers_every_observation_tick_with_its_own_stamp(graph):

@@ -81,13 +81,12 @@ class Outside(Node):
 
 
 @pytest.fixture
-def session(ros_domain):
+def session(ros_context):
     """start(timing of all, **of the supervisor) -> (Outside, supervisor's process); everything ends with the test."""
-    context, processes, outside = rclpy.Context(), [], []
-    rclpy.init(context=context, domain_id=ros_domain)
+    processes, outside = [], []
 
     def start(timing=MappingProxyType({}), **parameters):
-        outside.append(Outside(context))
+        outside.append(Outside(ros_context))
         supervising = {"mode": "evaluate", "autostart": True, "needs": "sim perception", **FAST, **parameters}
         for name, values in {"sim": FAST, "perception": {}, "supervisor": supervising}.items():
             options = [part for key, value in (values | timing).items() for part in ("-p", f"{key}:={value}")]
@@ -102,7 +101,6 @@ def session(ros_domain):
         process.wait(10)
     for node in outside:
         node.destroy_node()
-    rclpy.try_shutdown(context=context)
 
 
 def test_a_session_runs_to_its_end_and_the_process_ends_with_it(session):

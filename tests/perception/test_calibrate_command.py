@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")
-import rclpy
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from scipy.spatial.transform import Rotation, Slerp
@@ -194,11 +193,10 @@ def test_a_damaged_file_is_refused_before_the_work(bags, tmp_path, tmrl):
     assert status == 2 and "is damaged" in err and "view" not in out
 
 
-def test_live_topics_give_the_pose_too(tmp_path, ros_domain):
+def test_live_topics_give_the_pose_too(tmp_path, ros_context):
     """The hand rests in each place until the command says that it took a view there."""
-    context, file = rclpy.Context(), tmp_path / "calibration.json"
-    rclpy.init(context=context, domain_id=ros_domain)
-    node = Node("lab", context=context)
+    file = tmp_path / "calibration.json"
+    node = Node("lab", context=ros_context)
     publishers = {kind: topic.publisher(node) for kind, topic in WANTED.items()}
     words = ["front", str(file), "--mount", "eye_to_hand", "--serial", "9", "--views", "10"]
     command = [sys.executable, "-u", "-m", "tmrl_ros.session.cli", "calibrate", *words]
@@ -221,4 +219,3 @@ def test_live_topics_give_the_pose_too(tmp_path, ros_domain):
     off_m, off_deg = apart(np.array(Calibration.read(file).cameras["front"].parent_from_camera), TRUE["eye_to_hand"])
     assert off_m < 0.002 and off_deg < 0.2
     node.destroy_node()
-    rclpy.try_shutdown(context=context)

@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_srvs.srv import Trigger
@@ -95,10 +94,8 @@ class Rogue(Node):
 
 
 @pytest.fixture
-def rogue(ros_domain):
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    node, executor = Rogue(context), SingleThreadedExecutor(context=context)
+def rogue(ros_context):
+    node, executor = Rogue(ros_context), SingleThreadedExecutor(context=ros_context)
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin)
     thread.start()
@@ -106,7 +103,6 @@ def rogue(ros_domain):
     executor.shutdown()
     thread.join()
     node.destroy_node()
-    rclpy.try_shutdown(context=context)
 
 
 def test_a_chunk_of_the_wrong_size_holds_the_arm_with_a_latched_reason(tmp_path, rogue):
