@@ -33,6 +33,10 @@ class Probe(Node):
     def work(self):
         if "fail" in sys.argv: raise ActionError("the action is bad")
         if "finish" in sys.argv: raise SystemExit(3)
+        if "collect" in sys.argv:
+            import gc
+            gc.collect()
+            raise SystemExit(int(len(gc.get_objects()) > 5000))
     def close(self):
         print("closed", flush=True)
 
@@ -54,6 +58,11 @@ def ended(process):
 def test_parameters_reach_the_model():
     with probe("finish", "--ros-args", "-p", "limits.step_m:=0.02") as process:
         assert ended(process)[:2] == (3, "step 0.02\nclosed\n")
+
+
+def test_the_collector_does_not_look_through_what_lives_as_long_as_the_node():
+    with probe("collect") as process:
+        assert ended(process)[0] == 0
 
 
 @pytest.mark.parametrize(

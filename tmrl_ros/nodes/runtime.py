@@ -16,6 +16,7 @@ status 2.
 """
 
 import ctypes
+import gc
 import os
 import re
 import signal
@@ -118,6 +119,8 @@ def _spin(node: Node) -> None:
     endings = _catch_endings(node)
     executor = make_executor()
     executor.add_node(node)
+    gc.collect()
+    gc.freeze()  # it lives as long as the node: to look through it again costs 15 ms, and 100 where torch is loaded
     while rclpy.ok() and not endings:
         executor.spin_once(timeout_sec=1.0)  # without an end, EventsExecutor 9.1.2 overflows into a busy loop
     if endings:
