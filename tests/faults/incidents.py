@@ -263,7 +263,8 @@ def two_operators(rig: Rig, injection: int) -> None:
     said += [future.result().message, rig.operate("resume", "ben")]
     rig.spin(0.2)
     named = all("'anna' operates this session" in sentence for sentence in said)
-    rig.judged = {"safe": rig.acting and not future.result().success, "right": named, "ms": ms}
+    safe = (rig.acting or rig.held) and not future.result().success
+    rig.judged = {"safe": safe, "right": named and rig.acting, "ms": ms}
     rig.repeating.pop("operator")
     rig.operate("release", "anna")
 
