@@ -6,7 +6,6 @@ missed by the latched topic, learns from those whose observations still reach it
 session goes on (`catch_up`), it first learns from the decisions in its bag that it had not been told of.
 """
 
-import os
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
@@ -16,18 +15,17 @@ from tmrl_ros.config import LearnerConfig
 from tmrl_ros.data import store
 from tmrl_ros.data.assembler import Assembler
 from tmrl_ros.learner.core import Learner as Core
-from tmrl_ros.nodes import convert, replay, runtime, topics
+from tmrl_ros.nodes import convert, niceness, replay, runtime, topics
 from tmrl_ros.nodes.learning import Learning
 from tmrl_ros.policy.base import BasePolicy
 
-NICE = 10  # control before learning, where they share a machine
 HEARTBEAT_S = 0.5  # of wall time
 
 
 class Learner(Node):
     def __init__(self):
         super().__init__("learner", **runtime.NODE_OPTIONS)
-        os.nice(max(0, NICE - os.nice(0)))  # unless it was started so, as nodes/__main__.py and the launch files do
+        niceness.be_nice("learner")  # where a console script started it
         self.config = runtime.config_of(self, LearnerConfig)
         self.updates = topics.ACTOR_UPDATE.publisher(self)
         self._heard_ns = 0  # stamp of the newest observation: the time of the data, in simulation too

@@ -11,6 +11,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from tmrl_ros.config import Model, validate
+from tmrl_ros.nodes.niceness import NICE
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.session import resume
 from tmrl_ros.session.arguments import Argument, arguments
@@ -76,7 +77,7 @@ def _node(spec: NodeSpec, parameters: Path, namespace: str) -> Node:
         parameters=[str(parameters), {"use_sim_time": spec.use_sim_time}],
         additional_env=ONE_THREAD,
         output="screen",
-        prefix="nice -n 10" if spec.name == "learner" else None,  # from its imports on: control comes before learning
+        prefix=f"nice -n {NICE[spec.name]}" if spec.name in NICE else None,  # from its imports on
         **ending,
     )
 
