@@ -140,9 +140,9 @@ def report(faults: list, by_condition: dict[str, Outcomes]) -> str:
         ]
     parts = [
         "# Faults injected into real processes",
-        f"`python benchmarks/faults.py`, idle and with `--loaded`, on {os.cpu_count()} cores, {platform.machine()}, "
-        f"Python {platform.python_version()}; made in parts, all of them in faults.json. Bold: a p99 beyond what is "
-        "wanted.",
+        f"`python benchmarks/faults.py`, idle and with `--loaded`, at `nice -n -10`, on {os.cpu_count()} cores, "
+        f"{platform.machine()}, Python {platform.python_version()}; made in parts, all of them in faults.json. "
+        "Bold: a p99 beyond what is wanted.",
         "\n".join(conditions),
         table(faults, by_condition),
         "\n".join(["What was not as wanted:", "", *notes]) if notes else "",

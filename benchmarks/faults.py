@@ -11,6 +11,7 @@ a session has to go on, a hold is safe and not right. Of a killed supervisor nob
 the end of the last window that was heard, its last point counted from when it was heard, which is late by as long as
 the window was on its way; the simulated arm, a spring, settles after that. --loaded keeps every core busy beside it,
 with empty loops or with a command that does so (`"python benchmarks/fuzz.py --kept FILE"`); if that ends, this does.
+Start it as a session would be started there, `nice -n -10 python benchmarks/faults.py --loaded`: the load gets 0.
 
 Injections are made in parts: each has a seed, 0 .. N - 1, its outcome goes to results/faults.json at once, and what is
 there already is not made again unless --anew says so. results/faults.md is rebuilt after every fault; --quick writes
