@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
@@ -65,7 +66,7 @@ class Variant:
     modulation: dict[str, Any] = field(default_factory=dict)
     sac: dict[str, Any] = field(default_factory=dict)
     corrections: int = 0  # learn offline from so many episodes of a person's at deployment, instead of online
-    base: str = ""  # csp or plain; empty: as the method says
+    base: str = ""  # of BASES; empty: as the method says
     shown: int = 0  # begin with so many episodes of a person's at deployment, whose minutes count
 
     @property
@@ -73,6 +74,11 @@ class Variant:
         return self.base or METHODS[self.method].base_kind
 
 
+BASES = {  # pre-training of a base policy
+    "csp": {"kind": "csp"},
+    "plain": {"kind": "plain"},
+    "csp_clean75": {"kind": "csp", "clean_share": 0.75},
+}
 VARIANTS = {
     "plain base": Variant("base"),
     "csp base": Variant("base", base="csp"),
@@ -87,6 +93,7 @@ VARIANTS = {
     "rfs": Variant("rfs"),
     **{f"{method}, 10 shown": Variant(method, shown=10) for method in ("tmrl", "rlpd")},
     "csp, sigma 0.3, 10 shown": Variant(modulation={"heads": "z", "sigma_start": 0.3}, shown=10),
+    "tmrl, 10 shown, 3/4 clean": Variant(base="csp_clean75", shown=10),  # clean_share of pre-training .75 for .5
     "rfs, 50 corrections": Variant("rfs", {"residual_max": 1.0, "residual_chunk": True}, corrections=50),
     **{
         f"csp, sigma {sigma:g}": Variant(modulation={"heads": "z", "sigma_start": sigma})
@@ -128,7 +135,7 @@ def prepare(task: str, kind: str, seed: int, size: Size) -> None:
     if not (folder / "demos.zarr").exists():
         phases.collect(Job(task=task, seed=seed, demos=size.demos, in_process=True), folder)
     if not (folder / kind).exists():
-        config = graph.section("pretrain", "", seed=seed, policy={"kind": kind, "steps": size.steps})
+        config = graph.section("pretrain", "", seed=seed, policy=BASES[kind] | {"steps": size.steps})
         pretrain.run(folder / "demos.zarr", folder / kind, config)
 
 
@@ -240,12 +247,12 @@ def campaign(missing, scenes: dict[str, Scene], jobs: int, size: Size):
     """Yields each run and its record as it ends."""
     bases = sorted({(scenes[s].task, seed, VARIANTS[v].base_kind) for s, v, seed in missing})
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for kind in ("csp", "plain"):  # one after the other: they share demonstrations
+        for kind in BASES:  # one after the other: they share demonstrations
             some = [(task, kind, seed, size) for task, seed, needed in bases if needed == kind]
             list(pool.map(prepare, *zip(*some, strict=True))) if some else None
         running = {}
         for s, v, seed in missing:
-            folder = size.runs / s / v.replace(", ", "_").replace(" ", "_") / str(seed)
+            folder = size.runs / s / re.sub("[^a-z0-9.]+", "_", v) / str(seed)
             running[pool.submit(run, scenes[s], v, seed, folder, size)] = s, v, seed
         for job in as_completed(running):
             yield running[job], job.result()
