@@ -72,7 +72,7 @@ class Fault:
     from_s: float = 0.0  # after the onset: from when it can be told
     heal: Callable[[Rig], None] = lambda rig: None
     stays: bool = False  # held for another second, though what was wrong is over, and a resume is refused
-    where: str = "session"  # or "cameras", "wide": without the task's box, or "learner"
+    where: str = "session"  # of RIGS
 
 
 SILENT_POLICY = "policy is silent|action_chunk is silent|newest observation is"
@@ -122,9 +122,9 @@ FAULTS = [
         30, "control link gone for 20 ms", happens.reflex("communication_constraints_violation", gap=True),
         "communication constraints violation", "told", 50, heal=happens.recover, stays=True,
     ),
-    Fault(32, "two operators", happens.two_operators, "", "goes_on", 100),
+    Fault(32, "two operators", happens.two_operators, "", "goes_on", 100, where="attended"),
     Fault(33, "teleop device lost", happens.device_lost, "teleoperation device is silent", "silence", 150),
-    Fault(34, "operator lost", happens.operator_lost, "operator 'rig' is silent", "told", 2000),
+    Fault(34, "operator lost", happens.operator_lost, "operator 'rig' is silent", "told", 2000, where="attended"),
     Fault(4, "learner killed", happens.learner_killed, "", "goes_on", 30000, where="learner"),
     Fault(5, "learner hangs", happens.learner_hangs, "", "goes_on", 5000, where="learner"),
     Fault(7, "frozen image", happens.frozen, "one and the same", "told", 300, where="cameras"),
@@ -164,6 +164,7 @@ START = Fault(46, "unsafe configuration", lambda rig, injection: None, "", "star
 WIDE = {"workspace_min_m": [0.0, -0.8, -0.2], "workspace_max_m": [1.0, 0.8, 1.0]}
 RIGS = {
     "session": {"robot": True}, "cameras": {"camera": True}, "wide": {"limits": WIDE}, "learner": {"learner": True},
+    "attended": {"attended": True},
 }  # fmt: skip
 UNSAFE = [  # 46: a key of the supervisor and a value that must not start
     *[("limits.tcp_speed_m_s", value) for value in (0.0, -1.0, 1.5, 100.0)],

@@ -371,7 +371,9 @@ class SupervisorConfig(NodeConfig):
     )
     autostart: bool = Field(False, description="start the session by itself, once the nodes it needs are there")
     needs: str = Field("", description="names of nodes to wait for before that, separated by spaces")
-    attended: bool = Field(False, description="the operator who has the session is there, and a silence of 2 s holds")
+    attended: bool = Field(
+        False, description="an operator has to be there to start, to resume and all along: 2 s without one hold"
+    )
     resume: Resume = Resume()
 
 

@@ -204,8 +204,6 @@ def device_lost(rig: Rig, injection: int) -> None:
 
 
 def operator_lost(rig: Rig, injection: int) -> None:
-    rig.attend()
-    rig.spin(0.6)
     rig.onset()
     rig.repeating.pop("operator")
 
@@ -249,8 +247,6 @@ def learner_hangs(rig: Rig, injection: int) -> None:
 
 def two_operators(rig: Rig, injection: int) -> None:
     """A second one, and one without a name, get a sentence that names the first; what they asked for is not done."""
-    rig.attend("anna")
-    rig.spin(0.6)
     rig.onset()
     asked_s = time.monotonic()
     said = [rig.operate("end_session", "ben")]
@@ -262,11 +258,9 @@ def two_operators(rig: Rig, injection: int) -> None:
     rig.destroy_client(plain)
     said += [future.result().message, rig.operate("resume", "ben")]
     rig.spin(0.2)
-    named = all("'anna' operates this session" in sentence for sentence in said)
+    named = all("'rig' operates this session" in sentence for sentence in said)
     safe = (rig.acting or rig.held) and not future.result().success
     rig.judged = {"safe": safe, "right": named and rig.acting, "ms": ms}
-    rig.repeating.pop("operator")
-    rig.operate("release", "anna")
 
 
 def reflex(*errors: str, gap: bool = False):

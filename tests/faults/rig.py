@@ -70,6 +70,7 @@ class Rig(Node):
         self.repeating: dict[str, list] = {}  # what is done again and again: period s, due s, work
         self.said: dict[str, tuple] = {}  # of /diagnostics by name: level, sentence, values
         self.q, self.arm_ns, self.robot, self._operator = np.zeros(7), 0, None, None
+        self.attended = False  # whether the session needs an operator who is there
         self.versions: list[int] = []  # of the actor, as they are published
         topics.ACTOR_UPDATE.subscribe(self, lambda message: self.versions.append(message.version))
         self.held_s = self.stood_s = self.onset_s = None  # since `arm`
@@ -224,6 +225,8 @@ class Rig(Node):
         """As an operator does: again whenever it holds, until the policy acts."""
 
         def acts() -> bool:
+            if self.attended:
+                self.attend()
             if self.held:
                 self.operate("resume")
                 self.spin(0.1)
@@ -266,7 +269,7 @@ def parameters(folder: Path, limits: Mapping[str, float] | None = None) -> dict[
     limits = {"force_hold_n": 50.0, "state_timeout_s": 0.05, **(limits or {})}
     task = {"episode_s": 60.0, "reset_s": 0.5}
     supervisor = {"mode": "evaluate", "episodes": 10**6, "autostart": True, "needs": "sim perception policy"}
-    supervisor = {**supervisor, "timing": timing, "limits": limits, "task": task, "attended": True}
+    supervisor = {**supervisor, "timing": timing, "limits": limits, "task": task}
     validate(SupervisorConfig, supervisor)
     return {
         "sim": {"timing": timing},
@@ -290,12 +293,14 @@ class Running:
     """`with Running(folder) as rig`: a session in which the policy acts; everything ends with the block.
 
     `camera`: perception looks through one. `robot`: the franka node runs beside a robot that says its state. `learner`:
-    the session is a fine-tuning.
+    the session is a fine-tuning. `attended`: it needs an operator, who is there.
     """
 
-    def __init__(self, folder: Path, limits: Mapping | None = None, camera=False, robot=False, learner=False):
+    def __init__(
+        self, folder: Path, limits: Mapping | None = None, camera=False, robot=False, learner=False, attended=False
+    ):
         self.folder, self._limits, self._camera, self._robot = folder, limits, camera, robot
-        self._learner = learner
+        self._learner, self._attended = learner, attended
         self._stack = ExitStack()
 
     def __enter__(self) -> Rig:
@@ -328,6 +333,7 @@ class Running:
             rig.parameters["franka"] = {"timing": rig.parameters["sim"]["timing"]}
         if self._learner:
             learning(rig.parameters, self.folder)
+        rig.attended = rig.parameters["supervisor"]["attended"] = self._attended
         for name, values in rig.parameters.items():
             rig.start(name, **values)
         rig.resume()

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("rclpy")
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rosgraph_msgs.msg import Clock
 
 from tmrl_ros import fr3, kinematics
 from tmrl_ros.config import SafetyLimits
@@ -50,9 +51,9 @@ def bench(ros):
     """bench(target) -> Bench beside a crisp node with this target."""
     context, start = ros
 
-    def beside(target):
+    def beside(target, **parameters):
         node = Bench(context)
-        start("crisp", target=target)
+        start("crisp", target=target, **parameters)
         node.until(node.windows.get_subscription_count)
         return node
 
@@ -97,3 +98,35 @@ def test_pose_targets_are_of_the_hands_point(bench):
     np.testing.assert_allclose(convert.position_of(node.poses[-1]), kinematics.forward(window.q[-1])[0], atol=1e-9)
     turn = node.poses[-1].pose.orientation
     assert abs(turn.x) == pytest.approx(1, abs=1e-3), "the gripper points down"
+
+
+def test_a_clock_that_is_set_back_leaves_the_arm_standing_and_the_next_window_runs(bench):
+    node = bench("joint", use_sim_time=True)
+    clock = node.create_publisher(Clock, "/clock", 1)
+    node.until(clock.get_subscription_count)
+
+    def until_at(ns, condition, window=None):
+        """It is so late until a target of that time, of joints q [7], meets the condition; the window comes again."""
+
+        def came():
+            clock.publish(Clock(clock=convert.to_time(ns)))
+            if window:
+                node.windows.publish(convert.to_msg(window))
+            return any(condition(np.array(m.position)) for m in node.joints if convert.stamp_of(m) == ns)
+
+        node.joints.clear()
+        node.until(came)
+        return np.array(node.joints[-1].position)
+
+    motion, now_ns = Motion(SafetyLimits(), 50, committed=2), 100_000_000_000
+    motion.aim(np.array([0, 0.02, 0]), 5)
+    for _ in range(5):
+        window = motion.plan(now_ns, False)
+        motion.advance(1)
+    until_at(now_ns, lambda q: np.array_equal(q, window.q[0]), window)
+    last = until_at(now_ns + 20_000_000, lambda q: True)
+    assert np.abs(last - window.q[0]).max() > 1e-4
+    earlier_ns = now_ns - 3_000_000_000
+    np.testing.assert_array_equal(until_at(earlier_ns, lambda q: True), last)
+    held = trajectory.hold(earlier_ns, last + 0.01)
+    until_at(earlier_ns, lambda q: np.array_equal(q, held.q[0]), held)

@@ -9,6 +9,7 @@ import time
 import pytest
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from std_srvs.srv import Trigger
 
 from tmrl_ros.nodes import convert, topics
 from tmrl_ros.types import Mode, SessionState
@@ -39,7 +40,16 @@ def operated(ros):
     timing = {"timing.real_time": True}
     start("sim", **timing)
     start("perception", **timing)
-    start("supervisor", mode="collect", placing="operator", autostart=False, **timing, **SLOW, **{"task.reset_s": 0.5})
+    start(
+        "supervisor",
+        mode="collect",
+        placing="operator",
+        autostart=False,
+        attended=True,
+        **timing,
+        **SLOW,
+        **{"task.reset_s": 0.5},
+    )
     person, end = pty.openpty()
     command = [sys.executable, "-c", "from tmrl_ros.session.cli import main; main()", "operate", "--name=anna"]
     process = subprocess.Popen(
@@ -50,6 +60,17 @@ def operated(ros):
     if process.poll() is None:
         process.kill()
     process.wait()
+
+
+def test_an_attended_session_starts_for_nobody_without_a_name(ros):
+    context, start = ros
+    start("supervisor", attended=True, autostart=False)
+    watch = Watch(context)
+    client = topics.START_SESSION.client(watch)
+    assert client.wait_for_service(PATIENCE_S)
+    future = client.call_async(Trigger.Request())
+    watch.executor_.spin_until_future_complete(future, PATIENCE_S)
+    assert not future.result().success and "nobody attends to the session" in future.result().message
 
 
 def attend(watch, press, keys, condition):

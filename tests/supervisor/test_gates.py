@@ -133,7 +133,7 @@ def robot(**changes):
 )
 def test_too_much_force_is_refused(force, sentence):
     with refused(sentence):
-        gates.check_contact(robot(force_n=np.array(force)), LIMITS)
+        gates.check_force(robot(force_n=np.array(force)), LIMITS)
 
 
 @pytest.mark.parametrize("axis", range(3))
@@ -145,7 +145,7 @@ def test_a_measured_breach_of_the_workspace_is_refused_from_2_cm_on(axis, side, 
     end[axis] = fr3.HOME_TCP[axis] - side * beyond_m
     limits = LIMITS.model_copy(update={"workspace_min_m" if side < 0 else "workspace_max_m": tuple(end)})
     with refused(sentence):
-        gates.check_contact(robot(), limits)
+        gates.check_place(robot(), limits)
 
 
 @pytest.mark.parametrize("side", [-1, 1])

@@ -116,3 +116,22 @@ def test_taking_the_device_between_episodes_changes_nothing():
     session.run()
     assert session.core.status().episodes == 1
     assert Mode.TELEOP not in session.modes and [e.kind for e in session.of(EpisodeEvent)] == ["started", "ended"]
+
+
+HOLDING = np.tile(np.array([0.2, 0, 0, 1], np.float32), (16, 1))
+
+
+@pytest.mark.parametrize("timing", [LOCKSTEP, REAL], ids=["lockstep", "real"])
+@pytest.mark.parametrize("says", [False, True])
+def test_a_hand_that_holds_something_keeps_it_when_the_arm_is_taken_until_the_device_says_otherwise(timing, says):
+    session = attended(timing, [(2.0, 9.0)], {"close": says})
+    session.policy = lambda request: chunk_for(request, HOLDING)
+    session.run(until=lambda s: s.modes and s.modes[-1] == Mode.TELEOP)
+    session.run(0.9)
+    assert session.modes[-1] == Mode.TELEOP and session.width_m == 0
+    session.flags = {"close": not says}
+    session.run(0.3)
+    assert (session.width_m == 0) == (not says)
+    session.flags = {"close": says}
+    session.run(0.9)
+    assert (session.width_m == 0) == says

@@ -42,7 +42,20 @@ def test_only_the_holder_lets_go():
     lease = Lease()
     lease.hear("anna", 0)
     with pytest.raises(TmrlError):
-        lease.release("ben")
-    lease.release("anna")
+        lease.release("ben", 1)
+    lease.release("anna", 1)
     assert not lease.holder and lease.lost(10) == ""
     lease.check("ben")
+
+
+def test_a_session_is_unattended_from_the_start_after_a_loss_and_a_moment_after_one_let_go():
+    lease = Lease()
+    assert lease.unattended(0)
+    lease.hear("anna", 0)
+    assert not lease.unattended(1.9)
+    assert lease.lost(2.0) == "anna" and lease.unattended(2.0)
+    lease.hear("anna", 3)
+    lease.release("anna", 3)
+    assert not lease.unattended(4.8) and lease.unattended(5.0)
+    lease.hear("ben", 5)
+    assert not lease.unattended(5)

@@ -7,9 +7,12 @@ import pytest
 from standin import StandIn, chunk_for, config, session, wish
 
 from tmrl_ros import fr3, kinematics
+from tmrl_ros.config import Timing
 from tmrl_ros.errors import ActionError, ConfigError, TmrlError
 from tmrl_ros.supervisor.core import SupervisorCore
 from tmrl_ros.types import Decision, Mode, SessionState
+
+REAL = Timing(command_hz=50, lockstep=False)
 
 
 def forward(request):
@@ -409,3 +412,61 @@ def test_where_a_person_judges_no_source_is_needed_and_keep_is_success():
     made.run()
     (end,) = made.ends()
     assert end.success and end.counted and end.reason == "kept"
+
+
+def test_a_force_spike_in_a_reset_holds_too():
+    run = session(forward, task={"reset_s": 3.0}).run(until=lambda s: s.modes and s.modes[-1] == Mode.RESET)
+    run.force_n = np.array([0, 0, 60.0])
+    run.run(0.2)
+    status = run.core.status()
+    assert status.mode == Mode.HOLD and "external force of 60 N" in status.reason
+
+
+def test_a_reset_brings_an_arm_back_that_was_measured_outside_the_box():
+    run = session(forward, task={"reset_s": 3.0}).run(until=lambda s: s.modes and s.modes[-1] == Mode.RESET)
+    run.core.config = run.core.config.model_copy(
+        update={"limits": run.core.config.limits.model_copy(update={"workspace_min_m": (0.5, -0.35, 0.012)})}
+    )
+    run.run(0.2)
+    assert run.core.status().mode == Mode.RESET
+
+
+def restarted(drifts_rad_s):
+    """A session whose joint states were gone for 5 s: the arm is elsewhere, and then drifts at so many speeds."""
+    run = session(forward, timing=REAL).run(0.2)
+    run.q, run.stamp_ns = run.q + np.array([0.12, 0, 0, 0, 0, 0, 0]), run.stamp_ns + 5_000_000_000
+    offs = []
+    for drift in drifts_rad_s:
+        run.dq = np.array([drift, 0, 0, 0, 0, 0, 0])
+        run.q = run.q + np.array([0.01 if drift else 0.0, 0, 0, 0, 0, 0, 0])
+        before = run.q
+        run.tick()
+        offs.append(np.abs(run.windows[-1].q[0] - before).max())
+        run.q = before
+    return run, offs
+
+
+@pytest.mark.parametrize("drifts", [(0, 0), (0.02, 0), (0.3, 0.2, 0.02, 0, 0)])
+def test_after_a_long_silence_the_command_is_where_the_arm_is_until_it_stands(drifts):
+    run, offs = restarted(drifts)
+    assert max(offs) < 1e-12 and run.core.status().mode == Mode.HOLD and "jumped" in run.core.status().reason
+    run.core.resume()
+
+
+def test_an_arm_that_drifts_after_a_long_silence_is_not_resumed():
+    run, _ = restarted((0.3, 0.2))
+    with pytest.raises(TmrlError, match="still moving"):
+        run.core.resume()
+    run.dq = np.zeros(7)
+    run.tick()
+    run.core.resume()
+
+
+def test_a_driver_that_repeats_itself_while_the_arm_is_to_move_is_a_fault():
+    run = session(forward, timing=REAL, episodes=100).run(until=lambda s: np.abs(s.dq).max() > 0.05)
+    q, dq = run.q, run.dq
+    for _ in range(8):
+        run.q, run.dq = q, dq
+        run.tick()
+    status = run.core.status()
+    assert status.mode == Mode.FAULT and "repeat themselves" in status.reason

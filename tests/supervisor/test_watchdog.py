@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
-from tmrl_ros.supervisor.watchdog import Backlog, Watchdog
+from tmrl_ros.supervisor.watchdog import Backlog, Repeats, Watchdog
+from tmrl_ros.types import RobotState
 
 PERIOD_S, MS = 0.02, 1_000_000
 
@@ -75,3 +77,54 @@ def test_after_a_clock_was_set_states_are_taken_from_the_second_on(set_by_ms):
 def test_a_simulation_that_falls_behind_for_good_costs_a_tick():
     slower = [(stamp, came_s + 0.05) for stamp, came_s in steady(100, 300)]
     assert taken([*steady(0, 100), *slower]) == [*range(0, 100, 20), *range(120, 300, 20)]
+
+
+def often(first_ms: int, last_ms: int, late_s: float = 0.001) -> list[tuple[int, float]]:
+    """As a driver does that says its state a thousand times a second."""
+    return [(stamp, 5.0 + stamp / 1e3 + late_s) for stamp in range(first_ms, last_ms)]
+
+
+@pytest.mark.parametrize("at_ms", range(100, 120, 3))
+def test_a_clock_that_was_set_back_under_a_thousand_states_a_second_costs_half_a_period(at_ms):
+    other = [(stamp - 10_000, came_s) for stamp, came_s in often(at_ms, 300)]
+    again = taken([*often(0, at_ms), *other])[at_ms:]
+    assert other[9][0] <= again[0] <= other[11][0] and again == list(range(again[0], -9700))
+
+
+def test_of_a_thousand_states_a_second_that_waited_only_the_newest_are_taken():
+    behind = [(stamp, 5.4 + (stamp - 100) * 1e-5) for stamp in range(100, 400)]  # a hundred times as fast as they were
+    late = [stamp for stamp, came_s in behind if came_s - 5 - stamp / 1e3 > 0.016]
+    assert len(late) > 280 and not set(late) & set(taken([*often(0, 100), *behind, *often(405, 500)]))
+
+
+def test_states_that_catch_up_slowly_wait_until_they_have():
+    behind = [(stamp, 5.2 + stamp / 2e3) for stamp in range(100, 380)]  # twice as fast as they were
+    first = taken([*often(0, 100), *behind])[100]
+    assert 5.2 + first / 2e3 - 5 - first / 1e3 < 0.016 + 1e-9
+
+
+def seen(ms: int, q=0.0, dq=0.0) -> RobotState:
+    return RobotState(ms * MS, np.full(7, q), np.full(7, dq), 0.08, np.zeros(3))
+
+
+def test_an_arm_that_is_told_to_move_and_measured_the_same_for_over_100_ms_is_frozen():
+    repeats = Repeats()
+    assert [ms for ms in range(0, 200, 20) if repeats.frozen(seen(ms), moves=True)] == [120, 140, 160, 180]
+
+
+@pytest.mark.parametrize("changed", [{"q": 1e-12}, {"dq": 1e-12}])
+def test_a_tremble_of_position_or_speed_is_a_sign_of_life(changed):
+    repeats = Repeats()
+    assert not any(repeats.frozen(seen(ms, **(changed if ms % 80 else {})), moves=True) for ms in range(0, 2000, 20))
+
+
+def test_an_arm_that_shall_stand_may_be_measured_the_same_and_time_counts_from_its_command_to_move():
+    repeats = Repeats()
+    assert not any(repeats.frozen(seen(ms), moves=False) for ms in range(0, 2000, 20))
+    assert [ms for ms in range(2000, 2200, 20) if repeats.frozen(seen(ms), moves=True)] == [
+        2100,
+        2120,
+        2140,
+        2160,
+        2180,
+    ]

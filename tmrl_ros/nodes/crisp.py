@@ -21,6 +21,7 @@ from tmrl_ros.nodes import convert, runtime, topics
 from tmrl_ros.robot import trajectory
 
 NEWEST = QoSProfile(depth=1)
+AHEAD_NS = 100_000_000  # of the clock: so far no window is stamped in time
 TARGET_JOINT = topics.Topic("target_joint", JointState, NEWEST)
 TARGET_POSE = topics.Topic("target_pose", PoseStamped, NEWEST)
 
@@ -29,7 +30,7 @@ class Crisp(Node):
     def __init__(self):
         super().__init__("crisp", **runtime.NODE_OPTIONS)
         self.config = runtime.config_of(self, CrispConfig)
-        self._window = None
+        self._window = self._q = None  # and the last target
         self._targets = (TARGET_JOINT if self.config.target == "joint" else TARGET_POSE).publisher(self)
         topics.TRAJECTORY.subscribe(self, self._on_window)
         self.create_timer(1 / self.config.stream_hz, self._stream, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -40,19 +41,26 @@ class Crisp(Node):
             trajectory.check_clock(window, self.get_clock().now().nanoseconds)
         except ActionError as error:
             return self.get_logger().error(str(error), throttle_duration_sec=1.0)
-        if self._window is None or window.stamp_ns > self._window.stamp_ns:
+        if self._window is None or window.stamp_ns > self._window.stamp_ns or self._is_of_before():
             self._window = window
         return None
+
+    def _is_of_before(self) -> bool:
+        """The window is far in the future: the clock was set back since it came."""
+        return self._window.stamp_ns - self.get_clock().now().nanoseconds > AHEAD_NS
 
     def _stream(self):
         if self._window is None:
             return
         now_ns = self.get_clock().now().nanoseconds
-        q, dq = trajectory.evaluate(self._window, np.array([(now_ns - self._window.stamp_ns) * 1e-9]))
+        if self._q is not None and self._is_of_before():
+            dq = np.zeros(7)  # stand until a window of the new clock comes
+        else:
+            (self._q,), (dq,) = trajectory.evaluate(self._window, np.array([(now_ns - self._window.stamp_ns) * 1e-9]))
         if self.config.target == "joint":
-            self._targets.publish(convert.joint_target_msg(now_ns, q[0], dq[0]))
+            self._targets.publish(convert.joint_target_msg(now_ns, self._q, dq))
             return
-        position_m, rotation = kinematics.forward(q[0])
+        position_m, rotation = kinematics.forward(self._q)
         self._targets.publish(convert.pose_msg(now_ns, position_m, Rotation.from_matrix(rotation).as_quat()))
 
 

@@ -44,4 +44,10 @@ class Diagnostics:
 
     def _status(self, task: str, level: bytes, message: str, values: dict) -> DiagnosticStatus:
         pairs = [KeyValue(key=key, value=f"{value:.3g}") for key, value in values.items()]
-        return DiagnosticStatus(level=level, name=f"{self._node.get_name()}: {task}", message=message, values=pairs)
+        name, source = f"{self._node.get_name()}: {task}", self._node.get_fully_qualified_name()
+        return DiagnosticStatus(level=level, name=name, message=message, hardware_id=source, values=pairs)
+
+
+def is_of(status: DiagnosticStatus, namespace: str) -> bool:
+    """Whether a node in this namespace said it: /diagnostics is one topic for all robots of a domain."""
+    return status.hardware_id.rpartition("/")[0] == namespace.rstrip("/")

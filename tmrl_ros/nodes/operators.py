@@ -40,6 +40,10 @@ class Operators:
         """The operator who had the lease and fell silent, once."""
         return self._lease.lost(time.monotonic())
 
+    def unattended(self) -> bool:
+        """Whether nobody has the lease, nor had it a moment ago."""
+        return self._lease.unattended(time.monotonic())
+
     def _on_trigger(self, name: str, response: Trigger.Response) -> Trigger.Response:
         response.message = self._try("", self._actions[name])
         response.success = not response.message
@@ -59,7 +63,7 @@ class Operators:
         if request.action == "label_episode":
             self._label(request.episode, request.success)
         elif request.action == "release":
-            self._lease.release(request.name)
+            self._lease.release(request.name, time.monotonic())
         elif request.action in self._actions:
             self._actions[request.action]()
         else:

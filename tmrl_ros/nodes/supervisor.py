@@ -27,6 +27,7 @@ WATCH_S, LOOK_S = 0.01, 1.0  # of wall time: deadlines and who else commands; wh
 SILENCE_S = {"gripper": 0.5, "wrench": 0.15, "joy": 0.13}
 SIGHT = "perception: observation"  # the status by which perception says that it cannot see
 ROBOT = "franka: robot"  # and that by which the robot's mode and errors are told
+UNATTENDED = "nobody attends to the session"
 BACK_NS = 100_000_000  # by which joint states may come out of order and are passed over
 SETTLE_S = 0.5  # of wall time from when everyone is there to the start: discovery goes both ways
 PARTS = {"gripper": topics.GRIPPER_STATES, "wrench": topics.WRENCH, "task_state": topics.TASK_STATE, "joy": topics.JOY}
@@ -41,6 +42,7 @@ class Supervisor(Node):
         self._backlog = Backlog(1 / self._timing.command_hz)
         self._speaking: set[str] = set()
         self._arm, self._parts = None, {}  # the newest messages
+        self._arm_ns = 0  # of the newest joint state that came when it should
         self._tick_ns, self._observing = -1, False  # of the tick that the core has
         self._open = ""  # what the tick in hand waits for, once the core has it
         self._reset_future, self._status, self._there_since_s = None, None, None
@@ -80,7 +82,7 @@ class Supervisor(Node):
 
     def _serve(self):
         end = partial(self.core.end, "the operator ended it")
-        actions = {"start_session": self.core.start, "end_session": end, "resume": self._resume}
+        actions = {"start_session": self._start, "end_session": end, "resume": self._resume}
         actions["objects_placed"] = self.core.objects_placed
         self._operators = Operators(self, actions, self.core.label, self._publish_status)
 
@@ -92,10 +94,12 @@ class Supervisor(Node):
             if stamp_ns <= self._tick_ns:
                 return
         else:
+            again = tick_number(stamp_ns, self._timing) == tick_number(self._tick_ns, self._timing)
+            if stamp_ns == self._arm_ns or (not again and self._backlog.waited(stamp_ns, time.monotonic())):
+                return  # neither is a sign that the robot is there now
+            self._arm_ns = stamp_ns
             self._hear("franka/joint_states")
-            if tick_number(stamp_ns, self._timing) == tick_number(self._tick_ns, self._timing):
-                return
-            if self._backlog.waited(stamp_ns, time.monotonic()):
+            if again:
                 return
         self._arm = message
         for name in self._missing():
@@ -171,6 +175,8 @@ class Supervisor(Node):
         What the robot says of itself is a fault for as long as it says so.
         """
         for status in message.status:
+            if not diagnostics.is_of(status, self.get_namespace()):
+                continue
             if status.name == ROBOT and status.level in (diagnostics.OK, diagnostics.ERROR):
                 self.core.robot_fault(status.message if status.level == diagnostics.ERROR else "")
                 self._report()
@@ -182,8 +188,17 @@ class Supervisor(Node):
         self._speaking.add(source)
         self._expect(source)
 
+    def _check_attended(self):
+        if self.config.attended and self._operators.unattended():
+            raise TmrlError(f"{UNATTENDED}; start `tmrl operate` first")
+
+    def _start(self):
+        self._check_attended()
+        self.core.start()
+
     def _resume(self):
         """Who was silent has to speak again, or it holds once more."""
+        self._check_attended()
         self.core.resume()
         for source in self._speaking:
             self._expect(source)
@@ -321,8 +336,9 @@ class Supervisor(Node):
             self._start_when_all_are_there()
         elif self.count_publishers(topics.TRAJECTORY.name) > 1:  # no arbiter can settle that: stand still
             self._hold(f"another node publishes on {topics.TRAJECTORY.name}; stop it")
-        if (lost := self._operators.lost()) and self.config.attended and self.core.state == SessionState.RUNNING:
-            self._hold(f"the operator {lost!r} is silent: nobody attends to the session")
+        lost = self._operators.lost()
+        if self.config.attended and self.core.state == SessionState.RUNNING and self._operators.unattended():
+            self._hold(f"the operator {lost!r} is silent: {UNATTENDED}" if lost else UNATTENDED)
         for source in self._watchdog.overdue(time.monotonic()):
             if source == "joy" and not self._timing.waits:
                 if self.core.arbiter.mode != Mode.TELEOP:
@@ -353,7 +369,7 @@ class Supervisor(Node):
         try:
             if self.core.arbiter.latched and self.core.arbiter.mode != Mode.FAULT:
                 self._resume()  # what fell silent before anything ran; it holds again if it still is
-            self.core.start()
+            self._start()
         except TmrlError as error:  # a fault, of which a person has to resume
             return self.get_logger().warning(f"waiting: {error}", throttle_duration_sec=10.0)
         self._trajectory = topics.TRAJECTORY.lossless(self._timing.waits).publisher(self)

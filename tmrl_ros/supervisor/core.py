@@ -19,6 +19,7 @@ from tmrl_ros.supervisor.gripper import Gripper
 from tmrl_ros.supervisor.motion import Motion
 from tmrl_ros.supervisor.reset import Phase, Reset
 from tmrl_ros.supervisor.runner import EpisodeRunner
+from tmrl_ros.supervisor.watchdog import Repeats
 from tmrl_ros.types import (
     ActionChunk,
     CommandWindow,
@@ -38,6 +39,7 @@ STAMP_SLACK_NS = 500_000  # ticks of periods that are no whole ns drift by less 
 ASK = "put the objects back, step away, and confirm (objects_placed, or keep on the device)"
 LARGEST_GAP_NS = 1_000_000_000  # of robot time between two ticks: a clock that jumps further is not believed
 STILL_RAD_S = 0.01  # a joint that stands is measured slower
+FROZEN = "the joint states repeat themselves: the driver reads the robot no more; look why, then start the driver again"
 
 
 class SupervisorCore:
@@ -60,6 +62,8 @@ class SupervisorCore:
         self._failed_resets, self._held_since_s, self._end_reason = 0, 0.0, ""
         self._pressed = False  # the emergency stop
         self._robot_fault = ""  # what the robot says is wrong with it
+        self._repeats = Repeats()
+        self._restarted = False  # its driver may have been, and the arm has not stood still since
         self._take_up(config.resume)
 
     def _take_up(self, before: Resume) -> None:
@@ -94,7 +98,7 @@ class SupervisorCore:
             raise TmrlError("the emergency stop is pressed; release it first")
         if self._robot_fault:
             raise TmrlError(self._robot_fault)
-        if not self.motion.standing:
+        if self._restarted or not self.motion.standing:
             raise TmrlError("the arm is still moving; resume once it stands")
         self.arbiter.resume()
         if self.state == SessionState.RUNNING:
@@ -239,26 +243,33 @@ class SupervisorCore:
             self._robot_time_ns += min(max(robot.stamp_ns - before_ns, 0), LARGEST_GAP_NS)
         self.motion.advance(max(0, tick - tick_number(before_ns, timing)))
         limit_s = max(self.config.limits.command_timeout_s, 1.5 * self.motion.dt)
-        if gap_s * 1e9 > LARGEST_GAP_NS and np.abs(robot.dq).max() < STILL_RAD_S:
+        if gap_s * 1e9 > LARGEST_GAP_NS:
             # Its driver may have been started again, and holds what it measured then, not what was commanded.
+            self._restarted = True
             self.motion.anchor(robot.q)
         if not 0 <= gap_s <= limit_s:
             raise ActionError(f"joint states jumped by {gap_s:.3f} s; 0 to {limit_s:.3f} s are valid")
         return None
 
     def _guard(self, robot: RobotState) -> None:
-        if self._robot_fault and self.motion.standing:
+        if self._restarted or (self._robot_fault and self.motion.standing):
             self.motion.anchor(robot.q)  # it follows no command now, and shall not leap to an old one
+        self._restarted = self._restarted and bool(np.abs(robot.dq).max() >= STILL_RAD_S)
+        if self._repeats.frozen(robot, not self.motion.standing) and not self.config.timing.waits:
+            self._stop(Mode.FAULT, FROZEN)
         try:
             gates.check_following(robot, self.motion.q)
         except ActionError as error:
             self._give_way(Mode.FAULT, str(error), robot)
+        try:
+            if self._reset or self.runner.episode:
+                gates.check_force(robot, self.config.limits)
+            if self.runner.episode:
+                gates.check_place(robot, self.config.limits)
+        except ActionError as error:
+            self._give_way(Mode.HOLD, str(error), robot)
         if self.runner.episode:
             self.gripper.check(robot.width_m, robot.stamp_ns)
-            try:
-                gates.check_contact(robot, self.config.limits)
-            except ActionError as error:
-                self._give_way(Mode.HOLD, str(error), robot)
 
     def _advance(self, task, teleop):
         """Let the session go on by one tick."""
@@ -354,7 +365,7 @@ class SupervisorCore:
     def _auto_resume_due(self) -> bool:
         held_s = self.robot_time_s - self._held_since_s
         wait_s = self.config.auto_resume_s
-        ready = self.motion.standing and not self._pressed and not self._robot_fault
+        ready = self.motion.standing and not (self._pressed or self._robot_fault or self._restarted)
         return bool(self.arbiter.latched and wait_s and held_s >= wait_s and ready)
 
     def _time_is_up(self) -> bool:

@@ -86,11 +86,15 @@ def check_following(robot: RobotState, q) -> None:
         )
 
 
-def check_contact(robot: RobotState, limits: SafetyLimits) -> None:
-    """Force and measured position of the arm while a policy or a person moves it."""
+def check_force(robot: RobotState, limits: SafetyLimits) -> None:
+    """What presses on the arm while it is moved, by a reset too."""
     force_n = np.sqrt(robot.force_n @ robot.force_n)
     if not force_n <= limits.force_hold_n:  # NaN counts as too much
         raise ActionError(f"external force of {force_n:.0f} N; at most {limits.force_hold_n:.0f} N")
+
+
+def check_place(robot: RobotState, limits: SafetyLimits) -> None:
+    """The measured TCP is within the workspace while a policy or a person moves the arm; a reset leads back into it."""
     tcp_m = kinematics.forward(robot.q)[0]
     if (tcp_m < np.subtract(limits.workspace_min_m, BREACH_M)).any() or (
         tcp_m > np.add(limits.workspace_max_m, BREACH_M)

@@ -30,6 +30,7 @@ class EpisodeRunner:
         self.request: DecisionRequest | None = None
         self.records: list[Decision | EpisodeEvent] = []
         self.decisions = self.next_episode = 0
+        self._takes, self._found = False, None  # a device is taken; what it said of the hand then
         self._row: np.ndarray | None = None  # due at this observation, [dx, dy, dz, grip] in action units
         self._huge = 0  # rows in a row
         self._waiting: Decision | None = None  # for the observation after it
@@ -38,6 +39,7 @@ class EpisodeRunner:
 
     def begin(self, now_ns: int, robot_time_s: float) -> None:
         greedy = is_greedy(self.config, self.next_episode)
+        self._takes, self._found = False, None
         self.episode = Episode(self.next_episode, self.source, greedy, now_ns, now_ns, self.decisions)
         self.next_episode += 1
         self.records.append(self.episode.event("started", now_ns, robot_time_s))
@@ -79,6 +81,7 @@ class EpisodeRunner:
         self._settle()
         self.episode.chunk = self.request = self._row = None
         self.episode.acting, self.episode.helped = mode, True
+        self._takes, self._found = mode == Mode.TELEOP, None
 
     def _settle(self, next_stamp_ns: int = 0) -> None:
         """Record the decision that waits, if there is one; by itself it ends at the tick at which its rows had run."""
@@ -129,6 +132,14 @@ class EpisodeRunner:
         gates.check_teleop(teleop)
         limits = self.config.limits
         share = np.clip(teleop.velocity, -1, 1) * teleop.clutch
-        return np.array(
-            [*(share * limits.tcp_speed_m_s * self._row_s / limits.step_m), 1 if teleop.close_gripper else -1]
-        )
+        closes = self._wishes_closed(teleop.close_gripper)
+        return np.array([*(share * limits.tcp_speed_m_s * self._row_s / limits.step_m), 1 if closes else -1])
+
+    def _wishes_closed(self, says: bool) -> bool:
+        """What a device says of the hand, but for what it said when it was taken: the hand may hold something then."""
+        if self._takes:
+            self._takes, self._found = False, says
+        if says == self._found:
+            return self.gripper.closed
+        self._found = None
+        return says
