@@ -73,6 +73,36 @@ def test_a_gamepads_clutch_is_held_and_its_grip_toggles():
     np.testing.assert_allclose(wish.velocity, (1, 0, 0))
 
 
+def taken(device, now_s):
+    device.hear(STILL, (), now_s)
+    return device.command(1, now_s).clutch
+
+
+def test_without_a_clutch_moving_the_puck_takes_the_arm_and_rest_gives_it_back():
+    device = MappedDevice(SpacenavMap(dead_band=0.1, release_s=0.5), lost_s=99)
+    assert not taken(device, 0.0), "an untouched puck leaves the policy its arm"
+    device.hear((0.1, -0.1, 0.05, 0.0, 0.0, 0.0), (), 1.0)
+    assert not device.command(1, 1.0).clutch, "it trembles within the dead-band"
+    device.hear((0.0, 0.0, -0.3, 0.0, 0.0, 0.0), (), 2.0)
+    for now_s in (2.0, 4.0):  # held where it is, it may say nothing new
+        assert device.command(1, now_s).clutch
+    assert taken(device, 4.5) and not taken(device, 4.51)
+
+
+def test_without_a_clutch_the_grip_button_takes_the_arm_and_keep_and_discard_do_not():
+    device = MappedDevice(SpacenavMap(release_s=0.5, discard_button=2), lost_s=99)
+    for button in (1, 2):
+        device.hear(STILL, buttons(button), 0.0)
+        assert not device.command(1, 0.0).clutch
+    for down in ((0,), ()):  # pressed and let go between two observations
+        device.hear(STILL, buttons(*down), 1.0)
+    wish = device.command(1, 1.1)
+    assert wish.clutch and wish.close_gripper
+    assert not taken(device, 1.6)
+    device.hear(STILL, buttons(0), 2.0)
+    assert device.command(1, 9.0).clutch, "it is held down"
+
+
 def said(device, times=4):
     """(keep, discard) of the next commands."""
     wishes = [device.command(1, 0.0) for _ in range(times)]

@@ -33,6 +33,7 @@ class MappedDevice:
         self._down: dict[int, bool] = {}
         self._keep_since_s: float | None = None
         self._heard_s: float | None = None
+        self._used_s = -np.inf
 
     def hear(self, axes: Sequence[float], buttons: Sequence[int], now_s: float) -> None:
         """One Joy message. A button that it does not carry is as it was: spacenav_node says only what changes."""
@@ -40,6 +41,7 @@ class MappedDevice:
         self._heard_s = now_s
         before, self._down = self._down, {**self._down, **{index: bool(value) for index, value in enumerate(buttons)}}
         pressed = {index for index, down in self._down.items() if down and not before.get(index)}
+        self._note_use(now_s)
         if self.mapping.grip_button in pressed:
             self.presses.grip()
         if self.mapping.discard_button in pressed:
@@ -53,8 +55,18 @@ class MappedDevice:
         """The wish at this observation; None if the device is lost, which must end in a hold."""
         if self._heard_s is None or now_s - self._heard_s > self.lost_s:
             return None
-        clutch = self.mapping.clutch_button < 0 or self._down.get(self.mapping.clutch_button, False)
-        return TeleopCommand(stamp_ns, self._velocity, clutch=clutch, **self.presses.take())
+        self._note_use(now_s)
+        return TeleopCommand(stamp_ns, self._velocity, clutch=self._is_taken(now_s), **self.presses.take())
+
+    def _note_use(self, now_s: float) -> None:
+        """Moving the arm or the hand is use; keep and discard are said without taking the arm."""
+        if self._velocity.any() or self._down.get(self.mapping.grip_button, False):
+            self._used_s = now_s
+
+    def _is_taken(self, now_s: float) -> bool:
+        if self.mapping.clutch_button >= 0:
+            return self._down.get(self.mapping.clutch_button, False)
+        return now_s - self._used_s <= self.mapping.release_s
 
     def _keep_or_discard(self, now_s: float) -> None:
         """With one button for both: released soon it keeps, held on it discards."""
