@@ -181,7 +181,9 @@ class SpacenavMap(Model):
     axes: tuple[int, int, int] = Field((0, 1, 2), description="index of the axis that moves along x, y and z")
     scales: Vector3 = Field((1.0, 1.0, 1.0), description="velocity share at full deflection; negative turns an axis")
     dead_band: float = Field(0.1, ge=0, lt=1, description="deflection that is still rest; motion begins there at 0")
-    clutch_button: int = Field(-1, ge=-1, description="held while the device moves the arm; -1: moving it takes the arm")
+    clutch_button: int = Field(
+        -1, ge=-1, description="held while the device moves the arm; -1: moving it takes the arm"
+    )
     release_s: float = Field(0.5, gt=0, le=10, description="without a clutch button: rest after which it is let go")
     grip_button: int = Field(0, ge=0, description="opens and closes the hand in turn")
     keep_button: int = Field(1, ge=0, description="ends the episode as good")
