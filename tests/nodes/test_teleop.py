@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from array import array
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from std_msgs.msg import Float32
 
 from tmrl_ros import fr3
 from tmrl_ros.nodes import convert, teleop, topics
-from tmrl_ros.types import EpisodeEvent, Mode, Observation
+from tmrl_ros.types import EpisodeEvent, Mode, Observation, SessionState, SessionStatus
 
 
 def test_a_device_with_a_driver_of_its_own_is_refused_with_its_name():
@@ -35,6 +36,7 @@ class Bench(Node):
         self.observations = topics.OBSERVATION.lossless(True).publisher(self)
         self.events = topics.EPISODE_EVENT.publisher(self)
         self.driver = teleop.DRIVERS["gamepad"].publisher(self)
+        self.widths, self.statuses = topics.GRIPPER_COMMAND.publisher(self), topics.SESSION_STATUS.publisher(self)
         topics.JOY.subscribe(self, lambda message: self.heard.append(convert.from_msg(message)))
         self.executor_ = SingleThreadedExecutor(context=context)
         self.executor_.add_node(self)
@@ -120,6 +122,39 @@ def test_a_gamepad_is_silent_until_it_is_heard_and_again_when_it_is_lost(bench):
     node.driver.publish(Joy(axes=axes[:2]))  # no such device: not heard
     time.sleep(1.1)
     assert node.is_silent()
+
+
+def test_a_person_who_takes_the_arm_begins_with_the_hand_as_the_policy_has_it(bench):
+    person, end = pty.openpty()
+    node = bench(**{"device": "keyboard", "terminal": os.ttyname(end), "timing.real_time": True})
+    status = SessionStatus(1, SessionState.RUNNING, Mode.POLICY, "", 0.0, 0, 0, 0, 0.0, 0, 0)
+
+    def close():
+        node.widths.publish(convert.width_msg(1, 0.0))
+
+    def open_():
+        node.widths.publish(convert.width_msg(1, 0.08))
+
+    assert node.widths.get_subscription_count() == 0, "a session starts once a hand listens, which this is not"
+    node.statuses.publish(convert.to_msg(status))
+    node.until(node.widths.get_subscription_count)
+    assert node.wish(lambda wish: wish.close_gripper, say=close)
+    node.wish(lambda wish: not wish.close_gripper, say=open_)
+    node.wish(lambda wish: wish.close_gripper, say=close)
+    os.write(person, b"c")
+    assert node.wish(lambda wish: wish.clutch).close_gripper
+    os.write(person, b" ")
+    node.wish(lambda wish: not wish.close_gripper)
+    for _ in range(5):  # what the policy said last must not undo the press
+        assert not node.wish(say=close).close_gripper
+    node.statuses.publish(convert.to_msg(replace(status, mode=Mode.TELEOP)))
+    node.wish()
+    os.write(person, b"c")
+    node.wish(lambda wish: not wish.clutch)
+    for _ in range(5):
+        assert not node.wish(say=close).close_gripper
+    os.close(person)
+    os.close(end)
 
 
 def test_a_gello_moves_the_arm_as_its_hand_goes_and_is_silent_when_its_cable_is_pulled(bench):

@@ -12,6 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Float32
 
+from tmrl_ros import fr3
 from tmrl_ros.config import TeleopConfig
 from tmrl_ros.errors import ActionError, ConfigError, DataError
 from tmrl_ros.nodes import convert, runtime, topics
@@ -21,6 +22,7 @@ from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.teleop import keyboard
 from tmrl_ros.teleop.gello import GelloDevice
 from tmrl_ros.teleop.mapping import MappedDevice
+from tmrl_ros.types import Mode
 
 SOURCES = {  # name: (topic, conversion)
     "task": (topics.TASK_STATE, convert.from_msg),
@@ -28,6 +30,7 @@ SOURCES = {  # name: (topic, conversion)
     "width": (topics.GRIPPER_STATES, convert.fingers_width),
 }
 REPEAT_S, REPEATED_S = 0.04, 0.13  # where time is real: a wish is said again, so long, until the next observation
+FOLLOWED = (Mode.POLICY, Mode.RESET)  # in which the hand is not the person's
 DRIVERS = {  # device: what its driver publishes; joy_node with `-r joy:=gamepad/joy`
     "spacenav": topics.Topic("spacenav/joy", Joy),
     "gamepad": topics.Topic("gamepad/joy", Joy),
@@ -82,9 +85,12 @@ class Teleop(Node):
             DRIVERS[name].subscribe(self, self._on_driver)
         topics.OBSERVATION.lossless(self._waits).subscribe(self, self._on_observation)
         topics.EPISODE_EVENT.subscribe(self, self._on_event)
-        self._said, self._said_s = None, 0.0
+        self._wish, self._said, self._said_s = None, None, 0.0
         if not self._waits:
             self.create_timer(REPEAT_S, self._repeat, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            if name != "gello":  # its trigger says how wide, the presses of the others what changes
+                self._mode, self._widths = Mode.HOLD, None
+                topics.SESSION_STATUS.subscribe(self, self._on_status)
 
     def _on_driver(self, message):
         try:
@@ -108,7 +114,7 @@ class Teleop(Node):
 
     def _on_observation(self, message):
         wish = self._device.command(convert.stamp_of(message), time.monotonic())
-        self._said, self._said_s = wish and convert.to_msg(wish), time.monotonic()
+        self._wish, self._said, self._said_s = wish, wish and convert.to_msg(wish), time.monotonic()
         if wish is None:
             return self.get_logger().warning(f"the {self.config.device} is lost", throttle_duration_sec=5.0)
         return self._publisher.publish(self._said)
@@ -117,6 +123,20 @@ class Teleop(Node):
         """So that the supervisor need not wait for two observations to know that the device is lost."""
         if self._said and time.monotonic() - self._said_s < REPEATED_S:
             self._publisher.publish(self._said)
+
+    def _on_status(self, message):
+        self._mode = message.mode
+        if self._widths is None and self._mode in FOLLOWED:  # not before: a session starts once a hand listens
+            self._widths = topics.GRIPPER_COMMAND.subscribe(self, self._on_width)
+
+    def _on_width(self, message):
+        """What the hand is to do while the policy acts; once a person wants the arm, what they press counts."""
+        if self._mode not in FOLLOWED or (self._wish and self._wish.clutch):
+            return
+        try:
+            self._device.presses.follow(convert.width_from(message) < fr3.FINGER_TRAVEL)  # half of the full width
+        except ActionError as error:
+            self.get_logger().error(str(error), throttle_duration_sec=5.0)
 
     def _on_event(self, message):
         if message.kind == "ended":

@@ -9,9 +9,18 @@ class Presses:
     def __init__(self):
         self.close_gripper = False
         self._left = {"keep": 0, "discard": 0}
+        self._gripped = False  # since the last command
 
     def grip(self) -> None:
-        self.close_gripper = not self.close_gripper
+        self.close_gripper, self._gripped = not self.close_gripper, True
+
+    def follow(self, closed: bool) -> None:
+        """The hand as the policy has it: whoever takes the arm begins with that, and one press changes it.
+
+        A press that no command has carried yet stands: it may be the one that takes the arm.
+        """
+        if not self._gripped:
+            self.close_gripper = closed
 
     def say(self, verdict: str) -> None:
         """`verdict` is "keep" or "discard"; the newer one stands."""
@@ -25,4 +34,5 @@ class Presses:
         """Fields of the next TeleopCommand; what was said counts down."""
         said = {name: left > 0 for name, left in self._left.items()}
         self._left = {name: max(0, left - 1) for name, left in self._left.items()}
+        self._gripped = False
         return {"close_gripper": self.close_gripper, **said}
