@@ -302,7 +302,7 @@ class RecoveryConfig(Model):
     controllers: tuple[str, ...] = Field(
         ("joint_state_broadcaster", "franka_robot_state_broadcaster", "joint_trajectory_controller"),
         min_length=1,
-        description="that have to be active afterwards; with CRISP its own instead of the last",
+        description="that have to be active afterwards, and in a pre-flight; with CRISP its own instead of the last",
     )
 
 

@@ -426,6 +426,12 @@ def _in_order(message, values) -> np.ndarray:
     return values[[names.index(name) for name in fr3.JOINT_NAMES]]
 
 
+def errors_from(message) -> list[str]:
+    """Names of the flags that a franka_msgs/FrankaRobotState raises now; the type is imported where it is installed."""
+    errors = message.current_errors
+    return [name for name in errors.get_fields_and_field_types() if getattr(errors, name)]
+
+
 # ---- commands -------------------------------------------------------------------------------------------------------
 
 

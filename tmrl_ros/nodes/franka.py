@@ -132,9 +132,7 @@ class Franka(Node):
         if serialised is not None:
             self._heard_s = now_s
             state = deserialize_message(serialised, self._state_type)
-            errors = state.current_errors
-            raised = [name for name in errors.get_fields_and_field_types() if getattr(errors, name)]
-            self._recovery.hear(state.robot_mode, raised)
+            self._recovery.hear(state.robot_mode, convert.errors_from(state))
             self._say_robot(self._recovery.fault)
         elif (silent_s := self._silent_s(now_s)) and not self._fault:
             self._said.judge(

@@ -10,16 +10,17 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 
-from tmrl_ros.config import SupervisorConfig
+from tmrl_ros.config import FrankaConfig, SupervisorConfig
 from tmrl_ros.errors import TmrlError
 from tmrl_ros.nodes import convert, runtime, topics
 from tmrl_ros.robot.preflight import Finding, Heard, Seen, check
+from tmrl_ros.types import RobotState
 
 SOURCES = {"joint_states": topics.JOINT_STATES, "gripper": topics.GRIPPER_STATES, "wrench": topics.WRENCH}
 SETTLE_S = 1.0  # discovery, before what is heard counts
 
 
-def run(config: SupervisorConfig, seconds: float, namespace: str, folder: Path) -> list[Finding]:
+def run(config: SupervisorConfig, franka: FrankaConfig, seconds: float, namespace: str, folder: Path) -> list[Finding]:
     """Findings about the robot in `namespace`, with this machine's DDS settings; `folder` is where runs will lie."""
     runtime.use_loopback(os.environ)
     context = rclpy.Context()
@@ -28,8 +29,10 @@ def run(config: SupervisorConfig, seconds: float, namespace: str, folder: Path) 
         node = Preflight(context, namespace)
         node.listen(SETTLE_S)
         node.forget()
+        node.ask_controllers()
         node.listen(seconds)
-        return check(node.seen(seconds, shutil.disk_usage(folder).free / 1e9), config)
+        seen = node.seen(seconds, shutil.disk_usage(folder).free / 1e9)
+        return check(seen, config, franka.recovery.controllers)
     finally:
         rclpy.try_shutdown(context=context)
 
@@ -39,12 +42,11 @@ class Preflight(Node):
         super().__init__("preflight", context=context, namespace=namespace)
         self._executor = runtime.make_executor(context)
         self._executor.add_node(self)
-        self._newest, self._missing, self._mode, self._controllers = {}, [], None, None
+        self._newest, self._missing, self._robot, self._controllers = {}, [], None, None
         self.forget()
         for name, topic in SOURCES.items():
             topic.sensed(False).subscribe(self, lambda m, name=name: self._on(name, m))
         self._listen_to_franka()
-        self._ask_controllers()
 
     def _listen_to_franka(self) -> None:
         try:
@@ -56,9 +58,10 @@ class Preflight(Node):
         return None
 
     def _on_franka(self, message) -> None:
-        self._mode = int(message.robot_mode)
+        self._robot = message
 
-    def _ask_controllers(self) -> None:
+    def ask_controllers(self) -> None:
+        """Once they have been discovered: a question that nobody hears is lost."""
         try:
             from controller_manager_msgs.srv import ListControllers
         except ImportError:
@@ -92,14 +95,20 @@ class Preflight(Node):
             for name, topic in SOURCES.items()
         }
         commanders = self.get_publishers_info_by_topic(topics.TRAJECTORY.name)
+        state, unread = self._state()
+        robot = self._robot
+        mode, errors = (None, []) if robot is None else (int(robot.robot_mode), convert.errors_from(robot))
         return Seen(
-            heard, self._state(), len(commanders), sum(info.node_name == "supervisor" for info in commanders),
-            self.count_subscribers(topics.TRAJECTORY.name), free_gb, self._controllers, self._mode,
-            tuple(self._missing),
+            heard, state, len(commanders), sum(info.node_name == "supervisor" for info in commanders),
+            self.count_subscribers(topics.TRAJECTORY.name), free_gb, self._controllers, mode, tuple(errors),
+            tuple(self._missing), unread,
         )  # fmt: skip
 
-    def _state(self):
+    def _state(self) -> tuple[RobotState | None, str]:
+        """The newest state, or None and why it cannot be read; that a topic is silent is said by its own finding."""
         try:
-            return convert.robot_state_from(*(self._newest[name] for name in SOURCES))
-        except (KeyError, TmrlError):  # what is missing or malformed is said by its own finding
-            return None
+            return convert.robot_state_from(*(self._newest[name] for name in SOURCES)), ""
+        except KeyError:
+            return None, ""
+        except TmrlError as error:
+            return None, str(error)

@@ -1,13 +1,14 @@
 """Is this robot ready for a session? Findings from what was heard of it; each that is not well says what to do."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from tmrl_ros import fr3, kinematics
-from tmrl_ros.config import SupervisorConfig
+from tmrl_ros.config import RecoveryConfig, SupervisorConfig
+from tmrl_ros.robot.franka_recovery import RobotMode
 from tmrl_ros.types import RobotState
 
 CLOCK_S = 0.005  # between the robot's clock and this machine's, beyond which windows come late or early
@@ -20,6 +21,8 @@ WHERE = {
     "gripper": "start franka_gripper (load_gripper:=true)",
     "wrench": "load franka_robot_state_broadcaster",
 }
+
+TRAJECTORY = "joint_trajectory_controller"
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -62,16 +65,26 @@ class Seen:
     free_gb: float
     controllers: Mapping[str, str] | None = None  # name: state
     robot_mode: int | None = None  # of franka_msgs
-    missing: tuple[str, ...] = field(default=())  # optional packages that are not installed
+    robot_errors: tuple[str, ...] = ()  # flags that it raises
+    missing: tuple[str, ...] = ()  # optional packages that are not installed
+    unread: str = ""  # why what was heard is no state
 
 
-def check(seen: Seen, config: SupervisorConfig) -> list[Finding]:
-    """Everything that a session needs of the robot, in the order in which to put it right."""
+def check(
+    seen: Seen, config: SupervisorConfig, controllers: Sequence[str] = RecoveryConfig().controllers
+) -> list[Finding]:
+    """Everything that a session needs of the robot, in the order in which to put it right.
+
+    `controllers` have to be active; without joint_trajectory_controller among them, CRISP's drive the arm.
+    """
     findings = [_topic(name, heard, config) for name, heard in seen.topics.items()]
     findings += _clock(seen.topics["joint_states"], config)
     if seen.state is not None:
         findings += _arm(seen.state, config)
-    findings += [_command(seen), *_controllers(seen), *_mode(seen)]
+    elif all(len(heard.came_s) for heard in seen.topics.values()):
+        do = "nothing is known of posture and payload: see that names (no arm_prefix), speeds and numbers are all there"
+        findings.append(Finding("fail", "state", seen.unread, do))
+    findings += [_command(seen, controllers), _controllers(seen, controllers), _mode(seen)]
     room = Finding("ok", "disk", f"{seen.free_gb:.0f} GB free")
     if seen.free_gb < ROOM_GB:
         room = Finding("warn", "disk", f"{seen.free_gb:.1f} GB free", f"make room: an hour may take {ROOM_GB:g} GB")
@@ -131,37 +144,47 @@ def _arm(state: RobotState, config: SupervisorConfig) -> list[Finding]:
     return [*findings, Finding("ok", "payload", says)]
 
 
-def _command(seen: Seen) -> Finding:
+def _command(seen: Seen, controllers: Sequence[str]) -> Finding:
     if seen.commanders > seen.supervisors:
         says = f"{seen.commanders - seen.supervisors} publishers of the command besides the supervisor"
         return Finding("fail", "command", says, "stop them: MoveIt, rqt_joint_trajectory_controller, a script")
-    if not seen.listeners:
+    if not seen.listeners and TRAJECTORY in controllers:  # the node crisp starts with the session
         do = "spawn joint_trajectory_controller on the effort interface"
         return Finding("fail", "command", "nobody listens to the command", do)
     return Finding("ok", "command", "the supervisor's alone")
 
 
-def _controllers(seen: Seen) -> list[Finding]:
+def _controllers(seen: Seen, controllers: Sequence[str]) -> Finding:
     if seen.controllers is None:
-        return [Finding("warn", "controllers", "cannot be listed", _install(seen, "controller_manager_msgs"))]
-    state = seen.controllers.get("joint_trajectory_controller")
-    if state != "active":
-        do = "ros2 control switch_controllers --activate joint_trajectory_controller"
-        return [Finding("fail", "controllers", f"joint_trajectory_controller is {state or 'not loaded'}", do)]
-    return [Finding("ok", "controllers", "joint_trajectory_controller is active")]
+        return Finding("warn", "controllers", "cannot be listed", _install(seen, "controller_manager_msgs"))
+    states = {name: seen.controllers.get(name, "not loaded") for name in controllers}
+    if wrong := {name: state for name, state in states.items() if state != "active"}:
+        says = ", ".join(f"{name} is {state}" for name, state in wrong.items())
+        do = f"ros2 control switch_controllers --activate {' '.join(wrong)}; or correct franka's recovery.controllers"
+        return Finding("fail", "controllers", says, do)
+    return Finding("ok", "controllers", f"{', '.join(controllers)} active")
 
 
 MODES = ("other", "idle", "moving", "guiding", "reflex", "user stopped", "automatic error recovery")
+MODES_TO_DO = {
+    RobotMode.GUIDING: "let go of the arm",
+    RobotMode.REFLEX: "look why, then recover",
+    RobotMode.USER_STOPPED: "release the user stop, then recover",
+    RobotMode.RECOVERING: "wait until it has recovered",
+}
 
 
-def _mode(seen: Seen) -> list[Finding]:
+def _mode(seen: Seen) -> Finding:
     if seen.robot_mode is None:
-        return [Finding("warn", "robot", "its mode and errors cannot be read", _install(seen, "franka_msgs"))]
-    name = MODES[seen.robot_mode] if 0 <= seen.robot_mode < len(MODES) else str(seen.robot_mode)
-    if name in ("reflex", "user stopped"):
-        do = "release the user stop, then recover" if name == "user stopped" else "look why, then recover"
-        return [Finding("fail", "robot", f"its mode is {name}", do)]
-    return [Finding("ok", "robot", f"its mode is {name}")]
+        return Finding("warn", "robot", "its mode and errors cannot be read", _install(seen, "franka_msgs"))
+    says = f"its mode is {MODES[seen.robot_mode] if 0 <= seen.robot_mode < len(MODES) else seen.robot_mode}"
+    if seen.robot_errors:
+        says += f", its errors are {', '.join(name.replace('_', ' ') for name in seen.robot_errors)}"
+    if seen.robot_errors or seen.robot_mode in MODES_TO_DO:
+        return Finding("fail", "robot", says, MODES_TO_DO.get(seen.robot_mode, "look why, then recover"))
+    if seen.robot_mode not in (RobotMode.IDLE, RobotMode.MOVE):
+        return Finding("warn", "robot", says, "see in Desk that the joints are unlocked and FCI is active")
+    return Finding("ok", "robot", says)
 
 
 def _install(seen: Seen, package: str) -> str:
