@@ -308,7 +308,10 @@ class RecoveryConfig(Model):
 
 class FrankaConfig(NodeConfig):
     hand: Literal["franka", "gripper_action", "crisp"] = Field(
-        "franka", description="who takes goals: franka_gripper's own actions, its GripperCommand, or CRISP's controller"
+        "franka",
+        description="who takes goals: franka_gripper's own actions, its GripperCommand, or CRISP's controller. Prefer "
+        "franka: gripper_action keeps no grasp unless franka_gripper has 0.08 for its parameters "
+        "default_grasp_epsilon.inner and default_grasp_epsilon.outer",
     )
     goals: HandConfig = HandConfig()
     recovery: RecoveryConfig = RecoveryConfig()

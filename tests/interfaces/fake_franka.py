@@ -40,7 +40,11 @@ class FakeFranka(Node):
         self._servers = [
             self._serve(Move, "franka_gripper/move", lambda g: {"width": g.width}),
             self._serve(Grasp, "franka_gripper/grasp", lambda g: {"width": g.width, "force": g.force}),
-            self._serve(GripperCommand, "franka_gripper/gripper_action", lambda g: {"position": g.command.position}),
+            self._serve(
+                GripperCommand,
+                "franka_gripper/gripper_action",
+                lambda g: {"position": g.command.position, "effort": g.command.max_effort},
+            ),
             self._serve(ErrorRecovery, "action_server/error_recovery", lambda g: {}),
         ]
         self.driver, self.running, self.answer = ACTIVE, set(CONTROLLERS), "yes"

@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger
 
 from tmrl_ros.nodes import convert, franka_actions, topics
 from tmrl_ros.nodes.franka import RECOVER
+from tmrl_ros.robot.franka_hand import OPEN_M
 from tmrl_ros.types import EpisodeEvent, Mode
 
 sys.path.append(str(Path(__file__).parents[1] / "interfaces"))
@@ -109,7 +110,7 @@ def test_the_hand_gets_a_goal_for_each_change_and_half_a_second_between(cell):
     assert [goal["goal"] for goal in (opened, closed, again)] == [
         "franka_gripper/move", "franka_gripper/grasp", "franka_gripper/move"
     ]  # fmt: skip
-    assert (opened["width"], closed["width"], closed["force"], again["width"]) == (0.08, 0.0, 20.0, 0.08)
+    assert (opened["width"], closed["width"], closed["force"], again["width"]) == (OPEN_M, 0.0, 20.0, OPEN_M)
     assert min(closed["at_s"] - opened["at_s"], again["at_s"] - closed["at_s"]) > 0.45
     node.said("franka: hand", OK)
 
@@ -127,11 +128,12 @@ def test_a_goal_that_is_no_longer_wanted_is_cancelled_and_a_failed_one_is_said(c
     node.said("franka: hand", OK)
 
 
-def test_the_gripper_command_carries_half_the_width(cell):
+def test_the_gripper_command_carries_half_the_width_and_a_force(cell):
     node = cell(hand="gripper_action")
     node.want(0.08, goals=1)
     assert node.robot.goals[0]["goal"] == "franka_gripper/gripper_action"
-    assert node.robot.goals[0]["position"] == pytest.approx(0.04)
+    assert node.robot.goals[0]["position"] == pytest.approx(OPEN_M / 2)
+    assert node.robot.goals[0]["effort"] == 20.0, "a hand that is open wider grasps at that width"
 
 
 def test_a_reflex_is_told_with_its_errors_and_a_person_gets_out_of_it_twice_an_episode(cell):
@@ -144,6 +146,7 @@ def test_a_reflex_is_told_with_its_errors_and_a_person_gets_out_of_it_twice_an_e
         assert node.recover().success
         node.said("franka: robot", OK)
         node.said("franka: node", OK, "has recovered")
+        node.until(lambda: "nothing to recover from" in node.recover().message)  # that may have been said of the first
         assert [goal["goal"] for goal in node.robot.goals] == ["action_server/error_recovery"] * count
     node.robot.tell("mode 4 cartesian_reflex")
     node.said("franka: robot", ERROR)

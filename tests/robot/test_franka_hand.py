@@ -100,7 +100,13 @@ def test_a_goal_without_an_end_has_failed_and_the_next_wish_goes_on():
 
 
 def test_a_finger_takes_half_the_width_and_crisp_a_share():
-    assert (OPEN.finger_m, OPEN.share, CLOSED.finger_m, CLOSED.share) == (0.04, 1.0, 0.0, 0.0)
+    half = Goal(0.04, grasp=True)
+    assert (half.finger_m, half.share, CLOSED.finger_m, CLOSED.share) == (0.02, 0.5, 0.0, 0.0)
+
+
+def test_an_open_hand_stays_below_a_max_width_that_is_a_little_less_than_the_fingers_travel():
+    assert 0.075 <= OPEN.reached_m < 0.0795 and OPEN.finger_m == OPEN.reached_m / 2
+    assert OPEN.share == 1.0, "CRISP's share is of the hand's own width"
 
 
 @pytest.mark.parametrize("width_m", [-0.01, 0.09, float("nan")])

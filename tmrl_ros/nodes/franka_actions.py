@@ -92,7 +92,7 @@ class FrankaHand:
         return self._move.server_is_ready() and self._grasp.server_is_ready()
 
     def send(self, goal: Goal) -> None:
-        common = {"width": goal.width_m, "speed": self._config.speed_m_s}
+        common = {"width": goal.reached_m, "speed": self._config.speed_m_s}
         if not goal.grasp:
             return self._asked.send(self._move, self._actions.Move.Goal(**common), _franka_problem)
         anything = self._epsilon(inner=2 * fr3.FINGER_TRAVEL, outer=2 * fr3.FINGER_TRAVEL)  # or nothing, is held
@@ -105,7 +105,11 @@ def _franka_problem(result) -> str:
 
 
 class CommandedHand:
-    """GripperCommand, whose position franka_gripper takes as half the width."""
+    """GripperCommand, whose position franka_gripper takes as half the width.
+
+    It moves to a width above the present one and grasps at any other, within its own parameter default_grasp_epsilon:
+    at 5 mm an object that is wider counts as a failed grasp, and is held with no force.
+    """
 
     def __init__(self, node: Node, config: HandConfig, ended: Ended):
         kind = optional("control_msgs.action", "set hand to franka or crisp, or install it").GripperCommand
@@ -120,7 +124,7 @@ class CommandedHand:
     def send(self, goal: Goal) -> None:
         message = self._goal()
         message.command.position = goal.finger_m
-        message.command.max_effort = self._config.force_n if goal.grasp else 0.0
+        message.command.max_effort = self._config.force_n  # of a grasp; a hand wider than OPEN_M grasps at that too
         self._asked.send(self._client, message, lambda r: "" if r.reached_goal or r.stalled else "the hand stopped")
 
 

@@ -10,6 +10,8 @@ from tmrl_ros import fr3
 from tmrl_ros.config import HandConfig
 from tmrl_ros.errors import ActionError
 
+OPEN_M = 0.078  # full width: a homed hand's own max_width may be a little below 80 mm, and beyond it goals are aborted
+
 
 @dataclass(frozen=True, slots=True)
 class Goal:
@@ -19,9 +21,14 @@ class Goal:
     grasp: bool
 
     @property
+    def reached_m(self) -> float:
+        """The full width to ask franka_gripper for."""
+        return min(self.width_m, OPEN_M)
+
+    @property
     def finger_m(self) -> float:
-        """Of each finger from the middle: half the width, as franka_gripper takes it in a GripperCommand."""
-        return self.width_m / 2
+        """Of each finger from the middle: half of that, as franka_gripper takes it in a GripperCommand."""
+        return self.reached_m / 2
 
     @property
     def share(self) -> float:
