@@ -135,3 +135,13 @@ def test_a_hand_that_holds_something_keeps_it_when_the_arm_is_taken_until_the_de
     session.flags = {"close": says}
     session.run(0.9)
     assert (session.width_m == 0) == says
+
+
+def test_the_press_that_takes_the_arm_is_a_wish_too():
+    session = attended(REAL, [(2.0, 9.0)], {"close": False})
+    session.policy = lambda request: chunk_for(request, HOLDING)
+    person = session.teleop
+    session.teleop = lambda ns: wish(ns, close=True, clutch=False) if session.now_s < 2 else person(ns)
+    session.run(until=lambda s: s.modes and s.modes[-1] == Mode.TELEOP)
+    session.run(0.3)
+    assert session.width_m > 0

@@ -30,7 +30,8 @@ class EpisodeRunner:
         self.request: DecisionRequest | None = None
         self.records: list[Decision | EpisodeEvent] = []
         self.decisions = self.next_episode = 0
-        self._takes, self._found = False, None  # a device is taken; what it said of the hand then
+        # Whether a device has just been taken, what it said of the hand before that, and what of it is no wish since.
+        self._takes, self._rested, self._found = False, None, None
         self._row: np.ndarray | None = None  # due at this observation, [dx, dy, dz, grip] in action units
         self._huge = 0  # rows in a row
         self._waiting: Decision | None = None  # for the observation after it
@@ -50,6 +51,8 @@ class EpisodeRunner:
         `teleop` moves the arm where a person acts; everywhere it may end the episode.
         """
         episode = self.episode
+        if teleop and not teleop.clutch:
+            self._rested = teleop.close_gripper
         if episode.rows:
             why = outcome(task, teleop, (now_ns - episode.start_ns) * 1e-9, self.config.task.episode_s)
             why = why or ("session" if over else "")
@@ -136,9 +139,9 @@ class EpisodeRunner:
         return np.array([*(share * limits.tcp_speed_m_s * self._row_s / limits.step_m), 1 if closes else -1])
 
     def _wishes_closed(self, says: bool) -> bool:
-        """What a device says of the hand, but for what it said when it was taken: the hand may hold something then."""
+        """What a device says of the hand, but for what it said before it was taken: the hand may hold something then."""
         if self._takes:
-            self._takes, self._found = False, says
+            self._takes, self._found = False, says if self._rested is None else self._rested
         if says == self._found:
             return self.gripper.closed
         self._found = None
