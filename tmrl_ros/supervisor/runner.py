@@ -139,7 +139,7 @@ class EpisodeRunner:
         return np.array([*(share * limits.tcp_speed_m_s * self._row_s / limits.step_m), 1 if closes else -1])
 
     def _wishes_closed(self, says: bool) -> bool:
-        """What a device says of the hand, but for what it said before it was taken: the hand may hold something then."""
+        """What a device says of the hand, but for what it said before it was taken: the hand may hold something."""
         if self._takes:
             self._takes, self._found = False, says if self._rested is None else self._rested
         if says == self._found:
