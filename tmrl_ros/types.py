@@ -163,6 +163,19 @@ class EpisodeEvent:
     robot_time_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A person's verdict on an episode that has ended, for the learner."""
+
+    episode: int
+    success: bool
+
+    @classmethod
+    def of(cls, event: EpisodeEvent) -> "Label | None":
+        """What `event` says of success after the end, if it does."""
+        return cls(event.episode, event.success) if event.kind == "labelled" else None
+
+
 class SessionState(IntEnum):
     WAITING = 0
     RUNNING = 1

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tmrl_ros.data import transition_log
+from tmrl_ros.data.append_log import AppendLog
 from tmrl_ros.data.assembler import Transition
 from tmrl_ros.errors import DataError
 from tmrl_ros.session.replay import identical
-from tmrl_ros.types import Modulation, Observation
+from tmrl_ros.types import Label, Modulation, Observation
 
 floats = hnp.arrays(np.float32, st.integers(0, 6), elements=st.floats(-1e6, 1e6, width=32))
 images = st.dictionaries(st.text(min_size=1, max_size=5), hnp.arrays(np.uint8, (2, 3, 3)), max_size=2)
@@ -47,6 +48,22 @@ def test_arrays_of_any_stride_are_kept():
     back = transition_log.decode(transition_log.encode(transition))
     np.testing.assert_array_equal(back.observation.state, seen.state)
     np.testing.assert_array_equal(back.actions, transition.actions)
+
+
+@given(counts, flags)
+def test_a_label_comes_back(episode, success):
+    assert transition_log.decode(transition_log.encode(Label(episode, success))) == Label(episode, success)
+
+
+@settings(max_examples=5)
+@given(transitions)
+def test_a_log_gives_its_transitions_and_all_of_it_in_order(tmp_path_factory, transition):
+    path, label = tmp_path_factory.mktemp("log") / "transitions.log", Label(3, True)
+    with AppendLog(path) as log:
+        for record in (transition, label, transition):
+            log.append(transition_log.encode(record))
+    assert identical(list(transition_log.read(path)), [transition] * 2)
+    assert identical(list(transition_log.records(path)), [transition, label, transition])
 
 
 @pytest.mark.parametrize("data", [b"", b"no transition", bytes(100), (10**9).to_bytes(8, "little") + b"{}"])

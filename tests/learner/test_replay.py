@@ -41,6 +41,24 @@ def test_half_of_a_batch_comes_from_successes_however_rare():
     assert 100 <= (rewards == 7).sum() <= 115
 
 
+@pytest.mark.parametrize("lengths", [[3], [3, 2], [4, 3, 2], [3, 9]])
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("verdict", [False, True])
+def test_a_verdict_that_comes_later_leaves_what_one_at_the_end_would_have(lengths, before, verdict):
+    """Also where the ring has wrapped, so that the last row lies before the others, or all are overwritten."""
+    late, timely = Replay(8, 2, 1), Replay(8, 2, 1)
+    for episode, length in enumerate(lengths):
+        for k in range(length):
+            for replay, success in ((late, before), (timely, verdict)):
+                end = k == length - 1
+                won = end and (success if episode == 0 else episode == 1)
+                reward, bootstrap = np.float32(won - 1), np.float32(not won)
+                replay.add(episode, won, **{**row(k), "reward": reward, "bootstrap": bootstrap})
+    assert late.label(0, verdict) == (0 in timely.episode)
+    for name, values in timely.state().items():
+        np.testing.assert_array_equal(late.state()[name], values, err_msg=name)
+
+
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused_by_name_and_nothing_is_stored(name, value):

@@ -19,7 +19,7 @@ from tmrl_ros.learner import core
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.nodes.learning import Learning
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.types import Modulation, Observation
+from tmrl_ros.types import Label, Modulation, Observation
 
 torch.manual_seed(0)
 BASE = BasePolicy(BaseConfig(width=16, layers=1), 3, 2, 4).eval()
@@ -74,6 +74,43 @@ def test_a_learner_left_without_a_word_comes_back_bit_for_bit(config, count):
     assert again[1:] == ([(count, whole.actor_bytes() if whole.warm else b"")] if count % 4 else [])
     back.learn(transition(count))
     assert back.core.digest == learned(config, count + 1).digest
+
+
+LABELS = {5: Label(0, True), 9: Label(1, False), 13: Label(3, True), 19: Label(9, True), 20: Label(4, True)}
+
+
+def labelled(take, label, count: int) -> None:
+    """`count` transitions, and before some of them, or after the last, a label: some wait, and some are of nothing."""
+    for number in range(count + 1):
+        if number in LABELS:
+            label(LABELS[number])
+        if number < count:
+            take(transition(number))
+
+
+@pytest.mark.parametrize("count", [5, 9, 12, 13, 14, 20, 22])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_learner_that_heard_labels_comes_back_bit_for_bit(config, count, ended):
+    left, _ = learning(config)
+    labelled(left.learn, left.label, count)
+    left.close() if ended else os.close(left._log._file)
+    back, _ = learning(config)
+    whole = Learner(config, BASE)
+    labelled(lambda t: (whole.add(t), whole.learn()), lambda label: whole.label(label.episode, label.success), count)
+    assert back.core.digest == whole.digest != learned(config, count).digest
+    assert back.core.labels == whole.labels and whole.replay.successful[:4].all()
+
+
+def test_a_label_of_an_episode_that_is_not_there_is_said_once(config):
+    said = []
+    made = Learning(Learner(config, BASE), lambda *_: None, said.append)
+    made.start()
+    for number in range(4, 9):
+        made.learn(transition(number))
+    made.label(Label(0, True))
+    made.label(Label(1, True))
+    made.learn(transition(9))
+    assert said == ["episode 0 was labelled, but the replay holds no decision of it; nothing changes"]
 
 
 def test_a_learner_that_was_ended_comes_back_bit_for_bit(config):

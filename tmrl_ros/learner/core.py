@@ -30,6 +30,7 @@ LEARNER_FORMAT = "tmrl_learner/4"
 FREE = {"base", "checkpoint", "checkpoint_episodes", "demos", "corrections", "offline", "log_sync_s", "catch_up"}
 NEXT, PREVIOUS = ".next", ".previous"  # of a folder's name: written whole, and the one before it
 COUNTERS = ("version", "episodes", "updates")
+OVER, LABELS = "over", "labels"  # absent from checkpoints of older code
 
 
 class Learner:
@@ -57,6 +58,8 @@ class Learner:
             self.demos = demo_replay(self.steering, features_of(self.steering, demos), demos.actions, demos.ends)
         self.rng = np.random.default_rng(config.seed)
         self.version, self.episodes = 0, 0
+        self.over, self.labels = 0, {}  # episodes below are over; verdicts (episode -> success) that wait for that
+        self.unfound: list[int] = []  # labelled episodes of which the replay had nothing; whoever says so empties it
         if corrections is not None:
             features = features_of(self.steering, corrections)
             teach(self.replay, self.steering, features, corrections.actions, corrections.ends, config.relabel_error)
@@ -81,8 +84,22 @@ class Learner:
                 bootstrap=np.float32(not t.terminated),
             )
         self.version = t.decision + 1
-        self.episodes += t.terminated or t.truncated
+        ended = t.terminated or t.truncated
+        self.episodes += ended
+        self.settle(t.episode + ended)
         return action is not None
+
+    def label(self, episode: int, success: bool) -> None:
+        """A person's verdict on an ended episode, on its last decision as soon as that is here: any may come first."""
+        self.labels[episode] = success
+        self.settle(self.over)
+
+    def settle(self, over: int) -> None:
+        """No more comes of the episodes below `over`: the labels that waited for this are applied."""
+        self.over = over
+        for episode in sorted(episode for episode in self.labels if episode < over):
+            if not self.replay.label(episode, self.labels.pop(episode)):
+                self.unfound.append(episode)
 
     def _judged(self, features: torch.Tensor, t) -> torch.Tensor | None:
         """What critics see of a decision; None of one that was cut by a change of hands, or is beyond the base."""
@@ -178,6 +195,8 @@ class Learner:
         torch.set_rng_state(tensors["torch_rng"])
         self.rng.bit_generator.state = meta["numpy_rng"]
         self.version, self.episodes, self.sac.updates = (_count(meta, name) for name in COUNTERS)
+        self.over = _count(meta, OVER) if OVER in meta else 0
+        self.labels = _labels(meta.get(LABELS, []))
         return dict(meta.get("notes", {}))
 
     @property
@@ -194,6 +213,8 @@ class Learner:
             "version": self.version,
             "episodes": self.episodes,
             "updates": self.sac.updates,
+            OVER: self.over,
+            LABELS: sorted(self.labels.items()),
             "numpy_rng": self.rng.bit_generator.state,
         }
 
@@ -214,6 +235,13 @@ def _count(meta: dict[str, Any], name: str) -> int:
     if type(count) is not int or count < 0:
         raise DataError(f"{META}: {name} = {shown(count)} is no count; use an earlier checkpoint")
     return count
+
+
+def _labels(listed: Any) -> dict[int, bool]:
+    labels = dict(listed)
+    if not all(type(episode) is int and type(success) is bool for episode, success in labels.items()):
+        raise DataError(f"{META}: {LABELS} = {shown(listed)} are no verdicts by episode; use an earlier checkpoint")
+    return labels
 
 
 def recover(folder: Path, kind: str = LEARNER_FORMAT) -> bool:

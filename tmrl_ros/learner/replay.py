@@ -40,6 +40,19 @@ class Replay:
         if success:
             self.successful[self.episode == episode] = True
 
+    def label(self, episode: int, success: bool) -> bool:
+        """A verdict on an episode whose last row was added before; returns whether that row is still here.
+
+        It then is as if it had come with this verdict: a success earns 0 and ends the episode, all else -1 and goes on.
+        """
+        at = np.flatnonzero(self.episode == episode)
+        if not len(at):
+            return False
+        last = at[((at - self.count) % self.capacity).argmax()]
+        self.rows["reward"][last], self.rows["bootstrap"][last] = success - 1.0, not success
+        self.successful[at] = success
+        return True
+
     def extend(self, episode: np.ndarray, **rows: np.ndarray) -> None:
         """Fill an empty ring with as many decisions [n] of successful episodes."""
         for name in FIELDS:

@@ -1,9 +1,9 @@
-"""The online learner: decisions and observations in, actor versions out; may die and come back at any time.
+"""The online learner: decisions, observations and labels in, actor versions out; may die and come back at any time.
 
 Every `versions.period` decisions it publishes an ActorUpdate (empty while warming up), every `checkpoint_episodes`
 episodes it writes a checkpoint. After a restart it is where it was (nodes/learning.py), is told of the decisions it
 missed by the latched topic, learns from those whose observations still reach it, and counts the others as lost. Where a
-session goes on (`catch_up`), it first learns from the decisions in its bag that it had not been told of.
+session goes on (`catch_up`), it first learns from the decisions and labels in its bag that it had not been told of.
 """
 
 from pathlib import Path
@@ -18,6 +18,7 @@ from tmrl_ros.learner.core import Learner as Core
 from tmrl_ros.nodes import convert, niceness, replay, runtime, topics
 from tmrl_ros.nodes.learning import Learning
 from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.types import Label
 
 HEARTBEAT_S = 0.5  # of wall time
 
@@ -38,14 +39,17 @@ class Learner(Node):
         self.assembler = Assembler(self.config.timing)
         topics.OBSERVATION.lossless(self.config.timing.waits).subscribe(self, self._on_observation)
         topics.DECISION.subscribe(self, self._on_decision)
+        topics.EPISODE_EVENT.subscribe(self, self._on_event)
         self.heartbeats = topics.LEARNER_HEARTBEAT.publisher(self)
         self.create_timer(HEARTBEAT_S, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _catch_up(self, bag: Path) -> None:
         before = self.learning.core.version
-        for transition in replay.transitions(bag, self.config.timing):
-            if transition.decision >= self.learning.core.version:
-                self.learning.learn(transition)
+        for record in replay.experience(bag, self.config.timing):
+            if isinstance(record, Label):
+                self.learning.label(record)
+            elif record.decision >= self.learning.core.version:
+                self.learning.learn(record)
         self.get_logger().info(f"{self.learning.core.version - before} decisions caught up with from {bag}")
 
     def _beat(self) -> None:
@@ -61,6 +65,11 @@ class Learner(Node):
         decision = convert.from_msg(message)
         if decision.decision >= self.learning.core.version:
             self._learn(self.assembler.decide(decision))
+
+    def _on_event(self, message) -> None:
+        label = Label.of(convert.from_msg(message))
+        if label:
+            self.learning.label(label)
 
     def _learn(self, transitions) -> None:
         for transition in transitions:

@@ -1,8 +1,8 @@
 """What the learner node does, without ROS: no decision that an actor version counts is lost, whatever ends the process.
 
-Each transition is appended to transitions.log before the version that counts it is published. After a restart the
-newest checkpoint is loaded, and what the log holds beyond it is learned again, update for update: the learner is then
-bit for bit the one that was killed.
+Each transition is appended to transitions.log before the version that counts it is published, and each of a person's
+labels where it came among them. After a restart the newest checkpoint is loaded, and what the log holds beyond it is
+learned again, update for update: the learner is then bit for bit the one that was killed.
 """
 
 import time
@@ -16,6 +16,7 @@ from tmrl_ros.data.transition_log import ACTOR, LOG, STATE
 from tmrl_ros.errors import DataError, TmrlError
 from tmrl_ros.learner.core import Learner, recover
 from tmrl_ros.policy.actor_file import FORMAT as ACTOR_FORMAT
+from tmrl_ros.types import Label
 
 Publish = Callable[[int, bytes, dict[str, float]], None]  # version, parameters (empty while warming up), metrics
 
@@ -57,8 +58,9 @@ class Learning:
         self._log = AppendLog(log, self.config.log_sync_s)
         if self._log.lost_bytes:
             self._say(f"{log.name}: {self._log.lost_bytes} bytes of a record that was being written are lost")
-        self._check(notes.get("log"))
-        due = self._learn_again(log)
+        mark = notes.get("log")
+        self._check(mark)
+        due = self._learn_again(log, mark["records"] if mark else 0)
         if found or self.core.version:
             self._say(
                 f"resumed after {self.core.version} decisions ({self.core.version - saved} of them from the log), "
@@ -74,16 +76,19 @@ class Learning:
                 f"({mark['records']} records); restore the one that belongs to it, or remove both"
             )
 
-    def _learn_again(self, log: Path) -> tuple[int, bytes, dict[str, float]]:
-        """All that the checkpoint lacks; returns the newest version that the policy may be waiting for.
+    def _learn_again(self, log: Path, known: int) -> tuple[int, bytes, dict[str, float]]:
+        """All that the checkpoint, of `known` records, lacks; returns the newest version the policy may be waiting for.
 
         A learner that was ended rather than killed left a version between two: the policy's next one is made from it.
         """
         period = self.config.versions.period
         due = (self.core.version // period * period, self._parameters(), {})
-        for transition in transition_log.read(log):
-            if transition.decision >= self.core.version:
-                self.core.add(transition)
+        for number, record in enumerate(transition_log.records(log)):
+            if isinstance(record, Label):
+                if number >= known:
+                    self.core.label(record.episode, record.success)
+            elif record.decision >= self.core.version:
+                self.core.add(record)
                 self.core.learn()
                 if self.core.version % period == 0:
                     due = (self.core.version, self._parameters(), {})
@@ -96,8 +101,7 @@ class Learning:
         except ValueError as error:
             self.refused += 1
             return self._say(str(error))
-        if self._log:
-            self._log.append(transition_log.encode(transition))
+        self._keep(transition)
         start_s = time.monotonic()
         metrics = self.core.learn()
         if metrics:
@@ -108,6 +112,18 @@ class Learning:
         if self.core.episodes >= self._saved_episodes + self.config.checkpoint_episodes:
             self.save()  # at such a version only: after a kill the policy gets the very actor that is due
         return None
+
+    def label(self, label: Label) -> None:
+        """A person's verdict, into log and replay: what the next updates learn from is what that person says."""
+        self.core.label(label.episode, label.success)
+        self._keep(label)
+
+    def _keep(self, record: Transition | Label) -> None:
+        if self._log:
+            self._log.append(transition_log.encode(record))
+        for episode in self.core.unfound:
+            self._say(f"episode {episode} was labelled, but the replay holds no decision of it; nothing changes")
+        self.core.unfound.clear()
 
     def save(self) -> None:
         """A checkpoint now; the log is on the disk before it."""

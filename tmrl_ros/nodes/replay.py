@@ -12,10 +12,9 @@ from tmrl_ros.data import bag
 from tmrl_ros.data.assembler import Assembler, Transition
 from tmrl_ros.errors import DataError
 from tmrl_ros.nodes.convert import from_msg, to_msg
-from tmrl_ros.types import ActionChunk, Decision, EpisodeEvent, Observation, SessionStatus
+from tmrl_ros.types import ActionChunk, Decision, EpisodeEvent, Label, Observation, SessionStatus
 
 TYPES = {f"tmrl_msgs/msg/{kind.__name__}": kind for kind in (tm.Observation, tm.Decision, tm.EpisodeEvent)}
-JOINED = {f"tmrl_msgs/msg/{kind.__name__}": kind for kind in (tm.Observation, tm.Decision)}
 CHUNKED = TYPES | {"tmrl_msgs/msg/ActionChunk": tm.ActionChunk}
 
 
@@ -51,12 +50,22 @@ def stretches(path: str | Path) -> Iterator[list[Observation | Decision | Episod
 
 def transitions(path: str | Path, timing: Timing, dropped: Counter[str] | None = None) -> Iterator[Transition]:
     """Transitions of all stretches, in little memory; `dropped` counts the records that made none, by reason."""
+    return (record for record in experience(path, timing, dropped) if isinstance(record, Transition))
+
+
+def experience(path: str | Path, timing: Timing, dropped: Counter[str] | None = None) -> Iterator[Transition | Label]:
+    """What a learner has of a bag: the same transitions, and a person's labels where they were recorded."""
     assembler, newest_ns = Assembler(timing), -1
     dropped = Counter() if dropped is None else dropped
     for file in bag.files(path):
         fresh = True
-        for message in bag.read(file, set(JOINED)):
-            record = _record(message, JOINED[message.type_name])
+        for message in bag.read(file, set(TYPES)):
+            record = _record(message, TYPES[message.type_name])
+            if isinstance(record, EpisodeEvent):
+                label = Label.of(record)
+                if label:
+                    yield label
+                continue
             if isinstance(record, Decision):
                 yield from assembler.decide(record)
                 continue

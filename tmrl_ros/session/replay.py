@@ -25,7 +25,7 @@ from tmrl_ros.policy.checkpoint import read_checkpoint
 from tmrl_ros.policy.server import PolicyServer
 from tmrl_ros.policy.versions import ActorVersions
 from tmrl_ros.session import graph
-from tmrl_ros.types import ActionChunk, Decision, DecisionRequest, EpisodeEvent, Observation
+from tmrl_ros.types import ActionChunk, Decision, DecisionRequest, EpisodeEvent, Label, Observation
 
 SHUFFLES = 3
 LATEST_NS = 60 * 10**9  # how late a message may arrive in a shuffle: well within what the assembler holds
@@ -178,7 +178,12 @@ def _compare_transitions(recording: Recording, stretches: list[list], comparison
     transitions = [t for stretch in stretches for t in _assembled(recording, stretch, comparison)]
     comparison.transitions = len(transitions)
     if (recording.folder / "checkpoints/learner").exists():
-        _compare_with_learner(recording, transitions, comparison)
+        labels = [label for stretch in stretches for record in stretch if (label := _label(record))]
+        _compare_with_learner(recording, transitions, labels, comparison)
+
+
+def _label(record) -> Label | None:
+    return Label.of(record) if isinstance(record, EpisodeEvent) else None
 
 
 def _assembled(recording: Recording, stretch: list, comparison: Comparison) -> list[Transition]:
@@ -205,7 +210,9 @@ def shuffled(records: Iterable, seed: int) -> list:
     return [record for _, record in sorted(arrivals, key=lambda arrival: arrival[0])]
 
 
-def _compare_with_learner(recording: Recording, transitions: list[Transition], comparison: Comparison) -> None:
+def _compare_with_learner(
+    recording: Recording, transitions: list[Transition], labels: list[Label], comparison: Comparison
+) -> None:
     """The replay buffer rebuilt from the bag alone against the one in the learner's last checkpoint."""
     tensors, meta = read_checkpoint(recording.folder / "checkpoints/learner", LEARNER_FORMAT)
     own = {name.removeprefix("replay."): tensors[name].numpy() for name in tensors if name.startswith("replay.")}
@@ -215,6 +222,8 @@ def _compare_with_learner(recording: Recording, transitions: list[Transition], c
     for transition in transitions:
         if transition.decision < meta["version"]:
             rebuilt.add(transition)
+    for label in labels:
+        rebuilt.label(label.episode, label.success)
     comparison.learner_rows = len(own["reward"])
     unlearned = sum(transition.decision >= meta["version"] for transition in transitions)
     if unlearned:
