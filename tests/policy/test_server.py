@@ -71,6 +71,20 @@ def test_partly_coherent_exploration_stays_standard_normal():
     assert np.corrcoef(within[:, 0, 0], within[:, 1, 0])[0, 1] == pytest.approx(0.5, abs=0.15)
 
 
+@pytest.mark.parametrize(("learned_from", "open_"), [(0, 0.2), (5, 0.6), (10, 1.0), (5000, 1.0)])
+def test_a_finished_actor_acts_within_the_bounds_that_its_training_had_opened(tmp_path, learned_from, open_):
+    """The session that evaluates it counts its decisions from 0."""
+    steering = Steering(ActorConfig(heads="z", z_max=1, bounds_start=0.2, bounds_decisions=10, candidates=1), BASE, 4)
+    actor, critic = steering.build(2)
+    with torch.no_grad():
+        actor.theta.add_(50.0)  # far out, so at the end of whatever is open
+    write_actor(tmp_path / "actor", actor, critic, steering, learned_from)
+    timing = Timing(action_horizon=4, execution_horizon=4)
+    server = PolicyServer(PolicyConfig(timing=timing, actor=str(tmp_path / "actor")), BASE)
+    z = [server.decide(DecisionRequest(0, 0, decision, True), SEEN).modulation.z for decision in (0, 5, 10)]
+    np.testing.assert_allclose(np.abs(z).max(1), np.maximum(open_, [0.2, 0.6, 1.0]), atol=1e-3)
+
+
 def test_an_actor_acts_with_the_candidates_it_was_written_with(tmp_path):
     """One that was trained offline has a mean alone: its spread was never trained."""
     steering = Steering(ActorConfig(heads="z sigma", candidates=1), BASE, 4)
