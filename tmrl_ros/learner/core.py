@@ -23,7 +23,9 @@ from tmrl_ros.policy import relabel
 from tmrl_ros.policy.actor_file import actor_tensors, write_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import META, read_checkpoint, write_checkpoint
+from tmrl_ros.policy.heads import Heads
 from tmrl_ros.policy.steering import Steering
+from tmrl_ros.types import Modulation
 
 LEARNER_FORMAT = "tmrl_learner/4"
 # settings that may differ where a session is resumed
@@ -102,11 +104,17 @@ class Learner:
                 self.unfound.append(episode)
 
     def _judged(self, features: torch.Tensor, t) -> torch.Tensor | None:
-        """What critics see of a decision; None of one that was cut by a change of hands, or is beyond the base."""
-        if t.executed < self.steering.rows and not (t.terminated or t.truncated):
+        """What critics see of a decision; None of one that was cut by a change of hands, or is beyond the base.
+
+        One of another method, such as a base's evaluation, tells critics that judge rows what ran, if nothing cut it.
+        """
+        whole = t.executed == self.steering.rows
+        if not whole and not (t.terminated or t.truncated):
             return None
-        if not t.demo:
+        if not t.demo and _fits(self.steering.heads, t.modulation):
             return self.steering.judged_of(features, t.modulation, t.actions, t.executed)
+        if not t.demo:
+            return torch.as_tensor(t.actions).flatten() if whole and self.steering.judges_action else None
         return relabel.judged(self.steering, features, t.actions[: t.executed], t.decision, self.config.relabel_error)
 
     def learn(self) -> dict[str, float]:
@@ -228,6 +236,13 @@ class Learner:
         sac = self.sac
         networks = {"actor": sac.actor, "average": sac.average, "critic": sac.critic, "target": sac.target}
         return {**networks, **{f"adam_{k}": v for k, v in sac.optimisers.items()}}
+
+
+def _fits(heads: Heads, modulation: Modulation) -> bool:
+    """Whether a modulation may come from an actor of these heads; `residual` also carries whole actions."""
+    sizes = {name: getattr(modulation, name).size for name in ("z", "context_noise", "residual")}
+    sizes |= {"sigma": 1, "action": sizes["residual"]}
+    return all(sizes[head.name] == head.dim for head in heads)
 
 
 def _count(meta: dict[str, Any], name: str) -> int:
