@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 
-from tmrl_ros.config import LearnerConfig
+from tmrl_ros.config import METHODS, LearnerConfig
+from tmrl_ros.data import store
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.session import cli
@@ -63,11 +65,28 @@ def test_learning_goes_on_offline_from_a_sessions_learner(tmrl, pretrained, tmp_
     assert status == 2 and "no decision" in err
 
 
+def test_only_a_method_that_keeps_learning_from_demonstrations_takes_them_beside_its_experience(
+    tmrl, pretrained, tmp_path
+):
+    base, method = BasePolicy.load(pretrained.base), METHODS["rlpd"].learner
+    for name, config in (("tmrl", LearnerConfig()), ("rlpd", LearnerConfig(method="rlpd", **method))):
+        learner = Learner(config, base, store.read(pretrained.demos))
+        row = {"features": learner.base.feature_dim, "action": learner.steering.judged_dim}
+        row = {field: np.zeros(dim, np.float32) for field, dim in row.items()}
+        learner.replay.add(0, False, **row, reward=-1.0, next_features=row["features"], bootstrap=1.0)
+        learner.save(tmp_path / name)
+    words = ["train", pretrained.base, "run", "--offline", "--params-file=quick.yaml", f"--demos={pretrained.demos}"]
+    status, _, err = tmrl(*words, "--checkpoint=tmrl")
+    assert status == 2 and "one source" in err and not (tmp_path / "run").exists()
+    status, _, err = tmrl(*words, "--checkpoint=rlpd")
+    assert status == 0, err
+    assert (tmp_path / "run/actor/meta.json").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["--offline"], "one source"),
-        (["--offline", "--demos=a", "--checkpoint=b"], "one source"),
         (["--offline", "--demos=nowhere", "--method=rfs"], "nowhere is not a demonstration store"),
         (["--method=base"], "'base' is not one of"),
     ],

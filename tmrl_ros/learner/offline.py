@@ -36,12 +36,19 @@ def from_actions(config: LearnerConfig, base: BasePolicy, demos: Demonstrations,
     write_actor(out, learner.actor, learner.critic, steering, learner.updates)
 
 
-def from_experience(config: LearnerConfig, base: BasePolicy, checkpoint: Path, out: Path, progress: Progress) -> None:
+def from_experience(
+    config: LearnerConfig,
+    base: BasePolicy,
+    checkpoint: Path,
+    out: Path,
+    progress: Progress,
+    demos: Demonstrations | None = None,
+) -> None:
     """The session's own updates, on the replay in its learner's `checkpoint`, with no new decision.
 
-    Raises DataError if that replay is empty.
+    `demos` are for methods that keep learning from them. Raises DataError if that replay is empty.
     """
-    learner = Learner(config, base)
+    learner = Learner(config, base, demos)
     learner.restore(checkpoint)
     if not len(learner.replay):
         raise DataError(f"{checkpoint}: its replay holds no decision; give the learner of a session that has run")

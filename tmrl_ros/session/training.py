@@ -16,6 +16,11 @@ from tmrl_ros.session import graph, phases, runlog, summary
 from tmrl_ros.session.phases import FRESH_STREAM, TRAIN_STREAM, Job
 from tmrl_ros.session.progress import update_progress
 
+ONE_SOURCE = (
+    "offline learning needs one source: --demos STORE, or --checkpoint of a session's learner (both only where its "
+    "method keeps learning from demonstrations: rlpd)"
+)
+
 
 def online(
     base: Path, out: Path, method: str, demos: str, minutes: float, task: str, bias_cm: float, seed: int, file: str
@@ -28,21 +33,27 @@ def online(
 
 
 def offline(base: Path, out: Path, method: str, demos: str, checkpoint: str, seed: int, file: str) -> None:
-    """Learn from stored actions (`demos`) or from a session's experience (`checkpoint`); out/actor is the outcome."""
-    if bool(demos) == bool(checkpoint):
-        raise ConfigError("offline learning needs one source: --demos STORE, or --checkpoint of a session's learner")
+    """Learn from stored actions (`demos`) or from a session's experience (`checkpoint`); out/actor is the outcome.
+
+    The experience of a method that keeps learning from demonstrations needs those as well.
+    """
+    if not (demos or checkpoint):
+        raise ConfigError(ONE_SOURCE)
     values = {"method": method, "base": str(base), "demos": demos}
     config = graph.section("learner", file, seed=seed, **merged(METHODS[method].learner, values))
     if checkpoint:  # learned under its own settings; those of offline learning are new
         own = read_checkpoint(Path(checkpoint), LEARNER_FORMAT)[1]["config"]
         config = validate(LearnerConfig, own | config.model_dump(include=FREE))
+        if demos and not config.sac.demo_share:
+            raise ConfigError(ONE_SOURCE)
     policy = BasePolicy.load(base)
     _fresh(out)
     with update_progress(f"{method} offline", config.offline.updates) as progress:
-        if demos:
-            learning.from_actions(config, policy, store.read(demos), out / "actor", progress)
+        stored = store.read_named(demos)
+        if checkpoint:
+            learning.from_experience(config, policy, Path(checkpoint), out / "actor", progress, stored)
         else:
-            learning.from_experience(config, policy, Path(checkpoint), out / "actor", progress)
+            learning.from_actions(config, policy, stored, out / "actor", progress)
     write_parameters(out / "parameters.yaml", {"learner": config.model_dump(mode="json")})
 
 
