@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 
 pytest.importorskip("rclpy")
 from rclpy.serialization import serialize_message
 
 from tmrl_ros.config import BaseConfig, LearnerConfig, SacConfig, Timing
-from tmrl_ros.data import schema
+from tmrl_ros.data import schema, store
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import DataError
 from tmrl_ros.learner.core import Learner
@@ -111,3 +112,19 @@ def test_rows_that_were_cut_say_nothing_of_the_chunk_of_another_method(tmp_path)
     recorded = bag(tmp_path / "bag", session(set(), {}, modulation=Modulation(np.zeros(8, np.float32)), rows=1))
     with pytest.raises(DataError, match="nothing to learn from"):
         from_bag.rebuild(learner("rfs"), [recorded])
+
+
+def test_a_persons_episodes_at_deployment_come_before_those_of_the_bag(tmp_path):
+    recorded = bag(tmp_path / "bag", session(set(), {}))
+    shown = [(np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32))]
+    names = {"state_names": ["a", "b", "c"], "action_names": ["x", "grip"], "action_hz": 10}
+    meta = store.StoreMeta(task="pick_cube", seed=0, calibration="true", **names)
+    store.write(tmp_path / "shown.zarr", store.collect(shown, meta))
+    BASE.save(tmp_path / "base", {})
+    settings = {"corrections": str(tmp_path / "shown.zarr"), "relabel_error": 10.0, "corrections_updates": 2}
+    settings |= {"timing": {"action_horizon": 4, "execution_horizon": 2}, "sac": {"batch": 16}}
+    (tmp_path / "file.yaml").write_text(yaml.safe_dump({"learner": {"ros__parameters": settings}}))
+    file = str(tmp_path / "file.yaml")
+    made = from_bag.run([recorded], tmp_path / "base", tmp_path / "out", "tmrl", "", 0, False, 0, file)
+    assert made.replay.shown.sum() == 2 and made.replay.episode.max() == EPISODES - 1 and made.sac.updates == 2
+    assert len(made.replay) == 2 + EPISODES * LENGTH
