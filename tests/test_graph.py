@@ -110,6 +110,20 @@ def test_finetuning_without_learning_is_refused():
         build("finetune", SessionOptions(method="base"))
 
 
+def test_an_evaluation_without_an_actor_is_of_the_base_whatever_the_method():
+    assert by_name("evaluate")["policy"].parameters["method"] == "base"
+    assert by_name("evaluate", method="rfs")["policy"].parameters["method"] == "base"
+    assert by_name("evaluate", method="rfs", actor="/a")["policy"].parameters["method"] == "rfs"
+    assert by_name("finetune", method="rfs")["policy"].parameters["method"] == "rfs"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_finetuning_from_an_actor_is_refused_because_it_would_be_replaced(tmp_path, resume):
+    options = SessionOptions(actor="/a", resume=resume, run_dir=str(tmp_path))
+    with pytest.raises(ConfigError, match=r"'/a': finetune does not begin with one; evaluate it .*resume:=true"):
+        build("finetune", options)
+
+
 def test_written_parameters_read_back_the_same(tmp_path):
     specs = build("finetune", SessionOptions(bias_cm=3))
     values = {spec.name: spec.parameters for spec in specs}

@@ -86,7 +86,7 @@ class SessionOptions(Model):
     base: str = Field("", description="folder of the pre-trained base policy")
     demos: str = Field("", description="demonstration store, for methods that keep learning from it (rlpd)")
     corrections: str = Field("", description="store of a person's episodes at deployment, to begin learning with")
-    actor: str = Field("", description="folder of an actor checkpoint to act with; empty: the base alone")
+    actor: str = Field("", description="evaluate: folder of an actor checkpoint to act with; empty: the base alone")
     bias_cm: float = Field(0.0, ge=0, le=20, description="the knocked camera: error of every perceived position")
     real_time: bool = Field(False, description="pace the simulation by the wall clock")
     resume: bool = Field(False, description="go on with the finetune session that was stopped in run_dir")
@@ -122,6 +122,11 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
     if kind == "finetune" and options.method == "base":
         learning = ", ".join(name for name, facts in METHODS.items() if facts.heads)
         raise ConfigError(f"method base does not learn; finetune with one of {learning}")
+    if kind == "finetune" and options.actor:  # its learner starts anew, and would replace it
+        raise ConfigError(
+            f"actor = {options.actor!r}: finetune does not begin with one; evaluate it (`tmrl up "
+            "evaluate actor:=...`), or go on with the session that it is from (resume:=true, its run_dir, no actor)"
+        )
     if options.reward and options.sim:
         raise ConfigError("reward is for a robot: a simulation knows itself what succeeds; leave it out")
     parameters = read_parameters(parameters_file(options.params_file, options.sim), SECTIONS)
@@ -236,6 +241,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
     if options.sim:
         shared["timing.real_time"] = real_time
     lockstep_learning = kind == "finetune" and options.sim and not real_time
+    alone = kind == "evaluate" and not options.actor  # the base: without an actor a method would act by its prior
     own = {
         "sim": {"shift.camera_bias_m": [options.bias_cm / 100 * share for share in KNOCK_DIRECTION]}
         if options.bias_cm
@@ -249,7 +255,7 @@ def _derived(kind: Kind, options: SessionOptions) -> dict[str, dict[str, Any]]:
         "policy": {
             "base": _absolute(options.base),
             "actor": _absolute(options.actor),
-            "method": options.method,
+            "method": "base" if alone else options.method,
             "wait_for_learner": lockstep_learning,
         },
         "learner": {
