@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmrl_ros.errors import DataError
-from tmrl_ros.session import runlog, summary
+from tmrl_ros.session import plots, runlog, summary
 from tmrl_ros.types import Decision, EpisodeEvent, Mode, Modulation
 
 
@@ -44,10 +44,33 @@ def test_minutes_count_from_the_first_full_window_that_reaches_the_rate():
 
 def test_discarded_episodes_do_not_count_and_labels_overrule():
     history = events([0, 1, 1, 0])
-    history[3] = dataclasses.replace(history[3], counted=False)
+    history[3] = dataclasses.replace(history[3], counted=False, reason="discarded")
     label = dataclasses.replace(history[2], kind="labelled", success=False, robot_time_s=99.0)
     assert summary.success([*history, label]) == summary.wilson(1, 3)
     assert [event.robot_time_s for event in summary.outcomes([*history, label])] == [10.0, 20.0, 30.0]
+
+
+@pytest.fixture(params=["time", "success", "kept", "the arm was held"])
+def helped_history(request):
+    """A policy that fails every other time; a person takes over each that would fail."""
+    history = events([1, 0] * 30)
+    for k in range(1, 60, 2):
+        good = request.param in ("success", "kept")
+        history[k] = dataclasses.replace(history[k], counted=False, reason=request.param, success=good)
+    return history
+
+
+def test_help_does_not_flatter_a_policy_that_would_have_failed(helped_history):
+    assert summary.minutes_to(helped_history, 0.8) is None
+    assert summary.success(helped_history) == summary.wilson(30, 60) and summary.helped(helped_history) == 30
+    assert [success for _, success in summary.curve(helped_history)] == [True, False] * 30
+    assert plots.rolling_success(helped_history)[1][-1, 0] == 0.5
+
+
+def test_a_label_cannot_make_an_episode_with_help_a_success_and_a_cut_one_stays_out(helped_history):
+    label = dataclasses.replace(helped_history[1], kind="labelled", success=True, robot_time_s=999.0)
+    cut = dataclasses.replace(helped_history[3], episode=60, reason="session")
+    assert summary.outcomes([*helped_history, label, cut]) == summary.outcomes(helped_history)
 
 
 def test_a_summary_has_every_figure_and_is_json(tmp_path):

@@ -147,8 +147,8 @@ class ResetRequest:
 class EpisodeEvent:
     """A turn in the life of an episode. `kind` is "started" (the fields after greedy are empty), "ended" or "labelled".
 
-    `counted` is false where the episode was discarded, where a person helped the policy in it, or where it failed in a
-    collect session: it makes no demonstration.
+    `counted` is false where the episode was cut or discarded, where a person helped the policy in it (which rates take
+    as its failure), or where it failed in a collect session: it makes no demonstration.
     """
 
     stamp_ns: int  # of the episode's first or last observation
@@ -161,6 +161,22 @@ class EpisodeEvent:
     decisions: int  # how many the episode had
     reason: str  # "success", "time", "kept", "discarded", "session", or what held the arm
     robot_time_s: float
+
+    @property
+    def helped(self) -> bool:
+        """Whether a person took the arm from the policy in this episode, which ran to its end."""
+        own = self.source == Mode.POLICY and self.kind != "started"
+        return own and not self.counted and self.reason not in ("session", "discarded")
+
+    @property
+    def judged(self) -> bool:
+        """Whether a success rate counts it: a helped one too, for a person takes over just those that would fail."""
+        return self.counted or self.helped
+
+    @property
+    def achieved(self) -> bool:
+        """Whether it counts as a success, which one with help never does."""
+        return self.counted and self.success
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +208,8 @@ class SessionStatus:
     reason: str
     robot_time_s: float  # motion, holds and resets since the start
     episode: int  # running or next
-    episodes: int  # counted ones that ended
+    episodes: int  # that ended and count; those in which a person helped count as failures
     successes: int  # of those
-    recent_success: float  # share of the last 20 counted episodes, 0 before the first
+    recent_success: float  # share of the last 20 of those, 0 before the first
     decisions: int
     holds: int  # latched ones: each has a reason

@@ -89,10 +89,10 @@ def test_every_decision_becomes_a_transition_and_the_persons_are_flagged(taken):
         assert [t.demo for t in transitions] == [d.source == Mode.TELEOP for d in decisions]
 
 
-def test_an_episode_with_help_does_not_count_as_the_policys(taken):
+def test_an_episode_with_help_counts_as_a_failure_of_the_policy(taken):
     (end,) = taken.ends()
-    assert not end.counted and end.source == Mode.POLICY
-    assert taken.core.status().episodes == 0
+    assert not end.counted and end.helped and end.source == Mode.POLICY
+    assert (taken.core.status().episodes, taken.core.status().successes) == (1, 0)
 
 
 def test_a_person_who_takes_the_arm_and_gives_no_wish_holds_it():
@@ -109,6 +109,16 @@ def test_the_devices_buttons_end_the_episode(flag, success):
     session.run(until=lambda s: s.ends())
     (end,) = session.ends()
     assert (end.success, end.counted) == (success, False) and end.reason in ("kept", "discarded")
+    status = session.core.status()
+    assert (status.episodes, status.successes, status.recent_success) == (int(success), 0, 0.0)
+
+
+def test_a_label_makes_no_success_of_an_episode_with_help():
+    session = attended(LOCKSTEP, [(2.0, 9.0)], {"keep": True})
+    session.run(until=lambda s: s.ends())
+    session.core.label(session.ends()[0].episode, True)
+    status = session.core.status()
+    assert (status.episodes, status.successes, status.recent_success) == (1, 0, 0.0)
 
 
 def test_taking_the_device_between_episodes_changes_nothing():

@@ -5,11 +5,12 @@ import math
 import os
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tmrl_ros.errors import DataError
-from tmrl_ros.types import EpisodeEvent, Mode
+from tmrl_ros.types import EpisodeEvent
 
 WINDOW = 20  # episodes of the moving success rate
 Curve = list[tuple[float, bool]]
@@ -27,29 +28,32 @@ def wilson(successes: int, n: int) -> dict[str, Any]:
 
 
 def outcomes(events: Sequence[EpisodeEvent]) -> list[EpisodeEvent]:
-    """Each counted episode's last word, in the order they ended; an operator's label replaces success and counted."""
+    """Each judged episode's last word, in the order they ended; an operator's label replaces success and counted.
+
+    One in which a person helped is a failure of the policy, however it ended: left out, it would flatter the rest.
+    """
     ended = {event.episode: event for event in events if event.kind == "ended"}
     for event in events:
         if event.kind == "labelled" and event.episode in ended:
-            ended[event.episode] = _relabel(ended[event.episode], event)
-    return sorted((event for event in ended.values() if event.counted), key=lambda event: event.robot_time_s)
+            ended[event.episode] = replace(ended[event.episode], success=event.success, counted=event.counted)
+    judged = (replace(event, success=event.achieved) for event in ended.values() if event.judged)
+    return sorted(judged, key=lambda event: event.robot_time_s)
 
 
 def curve(events: Sequence[EpisodeEvent]) -> Curve:
-    """Robot minutes at which each counted episode ended, and whether it succeeded."""
+    """Robot minutes at which each judged episode ended, and whether it succeeded."""
     return [(round(event.robot_time_s / 60, 3), bool(event.success)) for event in outcomes(events)]
 
 
 def success(events: Sequence[EpisodeEvent]) -> dict[str, Any]:
-    """Success rate of the counted episodes, with its interval."""
+    """Success rate of the judged episodes, with its interval."""
     done = outcomes(events)
     return wilson(sum(event.success for event in done), len(done))
 
 
 def helped(events: Sequence[EpisodeEvent]) -> int:
-    """The policy's episodes in which a person took the arm: they count as nobody's success."""
-    own = (event for event in events if event.kind == "ended" and event.source == Mode.POLICY and not event.counted)
-    return sum(event.reason not in ("session", "discarded") for event in own)
+    """The policy's episodes in which a person took the arm: they count as its failures."""
+    return sum(event.helped for event in events if event.kind == "ended")
 
 
 def minutes_to(events: Sequence[EpisodeEvent], share: float) -> float | None:
@@ -131,8 +135,3 @@ def git_revision(folder: str | Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return done.stdout.strip()
-
-
-def _relabel(ended: EpisodeEvent, label: EpisodeEvent) -> EpisodeEvent:
-    values = {name: getattr(ended, name) for name in EpisodeEvent.__slots__}
-    return EpisodeEvent(**{**values, "success": label.success, "counted": label.counted})

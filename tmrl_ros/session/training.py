@@ -62,8 +62,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Success with its 95 % interval over `episodes` fresh start states; also in out/success.json."""
     _fresh(out)
-    job = Job(task=task, method=method if actor else "base", seed=seed, bias_cm=bias_cm, params_file=file,
-              in_process=True)  # fmt: skip
+    job = Job(task=task, method=method, seed=seed, bias_cm=bias_cm, params_file=file, in_process=True)
     options = {"base": str(base), "actor": actor, "episodes": episodes, "start_stream": FRESH_STREAM}
     phases.run_session(job, out, "final", "evaluate", **options)
     rate = summary.success(runlog.episode_events(out, "final"))

@@ -79,7 +79,7 @@ def is_greedy(config: SupervisorConfig, episode: int) -> bool:
 
 
 class Tally:
-    """Ended episodes and their successes, as the events say; a later label corrects them."""
+    """Ended episodes and their successes, as the events say, helped ones as failures; a later label corrects them."""
 
     def __init__(self):
         self.episodes = self.successes = 0
@@ -94,10 +94,10 @@ class Tally:
         self._ended[event.episode] = event
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
-        if event.counted:
+        if event.judged:
             self.episodes += 1
-            self.successes += event.success
-            self._recent.append((event.episode, event.success))
+            self.successes += event.achieved
+            self._recent.append((event.episode, event.achieved))
 
     def label(self, episode: int, success: bool, collecting: bool) -> EpisodeEvent:
         """A person's verdict on an ended episode: the event that replaces its end."""
@@ -107,7 +107,7 @@ class Tally:
         old = self._ended[episode]
         new = replace(old, kind="labelled", success=success, counted=success if collecting else old.counted)
         self._ended[episode] = new
-        self.episodes += new.counted - old.counted
-        self.successes += (new.success and new.counted) - (old.success and old.counted)
-        self._recent = deque(((e, success if e == episode else s) for e, s in self._recent), RECENT)
+        self.episodes += new.judged - old.judged
+        self.successes += new.achieved - old.achieved
+        self._recent = deque(((e, new.achieved if e == episode else s) for e, s in self._recent), RECENT)
         return new
