@@ -25,6 +25,7 @@ from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.session import graph, pretrain, replay, starter
 from tmrl_ros.session.inprocess import InProcessSession
 from tmrl_ros.supervisor.core import SupervisorCore
+from tmrl_ros.types import ACTION_NAMES
 
 BASE = BaseConfig(width=64, layers=2, steps=500)  # good enough to be steered
 DEMOS = 10
@@ -60,7 +61,7 @@ def _collect(path: Path) -> None:
         seed=config.seed,
         calibration="true",
         state_names=STATE_NAMES,
-        action_names=["dx", "dy", "dz", "grip"],
+        action_names=list(ACTION_NAMES),
         action_hz=config.timing.action_hz,
     )
     store.write(path, store.collect([(episode.states, episode.actions) for episode in kept], meta))

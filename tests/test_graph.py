@@ -8,6 +8,7 @@ import yaml
 from tmrl_ros import parameters
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import ConfigError, DataError
+from tmrl_ros.perception.state import STATE_NAMES
 from tmrl_ros.session import arguments, graph
 from tmrl_ros.session.graph import SessionOptions, build
 
@@ -122,6 +123,17 @@ def test_finetuning_from_an_actor_is_refused_because_it_would_be_replaced(tmp_pa
     options = SessionOptions(actor="/a", resume=resume, run_dir=str(tmp_path))
     with pytest.raises(ConfigError, match=r"'/a': finetune does not begin with one; evaluate it .*resume:=true"):
         build("finetune", options)
+
+
+def test_the_policy_is_told_what_perception_publishes():
+    assert by_name("evaluate")["policy"].parameters["state_names"].split() == STATE_NAMES
+    seen = {"cameras": {"front": {}}, "state": "joint_position gripper_width"}
+    specs = build("finetune", SessionOptions(), {"perception": seen})
+    (policy,) = (spec for spec in specs if spec.name == "policy")
+    assert policy.parameters["state_names"].split() == [
+        *(f"joint_position_{k}_rad" for k in range(1, 8)),
+        "gripper_width_m",
+    ]
 
 
 def test_written_parameters_read_back_the_same(tmp_path):

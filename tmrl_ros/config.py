@@ -538,6 +538,9 @@ class SteeringConfig(NodeConfig):
 
 class PolicyConfig(SteeringConfig):
     actor: str = Field("", description="folder of an actor checkpoint; empty: the prior, z ~ N(0, I)")
+    state_names: str = Field(
+        "", description="of what perception publishes, separated by spaces, as the session's graph says; empty: unknown"
+    )
     wait_for_learner: bool = Field(False, description="lockstep: act with exactly the actor version that is due")
 
 

@@ -9,6 +9,7 @@ from enum import IntEnum
 import numpy as np
 
 EMPTY = np.zeros(0, np.float32)
+ACTION_NAMES = ("tcp_displacement_x", "tcp_displacement_y", "tcp_displacement_z", "grip")  # of a row, each in [-1, 1]
 
 
 class Mode(IntEnum):

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +7,7 @@ import torch
 from tmrl_ros.config import BaseConfig
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.policy.base import BasePolicy
+from tmrl_ros.policy.checkpoint import signature
 from tmrl_ros.policy.pretrain import pretrain, shifted
 from tmrl_ros.types import Observation
 
@@ -83,6 +86,23 @@ def test_saved_policy_loads_bit_for_bit_and_frozen(tmp_path):
     z, sigma = torch.randn(8, 2, 1), torch.rand(8)
     assert torch.equal(policy.sample(torch.ones(8, 1), z, sigma), loaded.sample(torch.ones(8, 1), z, sigma))
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_what_its_numbers_mean_is_saved_with_a_base(tmp_path):
+    BasePolicy(SMALL, 1, 2, 2, state_names=["x"], action_names=["a", "b"], action_hz=30).save(tmp_path / "base", {})
+    loaded = BasePolicy.load(tmp_path / "base")
+    assert (loaded.state_names, loaded.action_names, loaded.action_hz) == (("x",), ("a", "b"), 30)
+    assert loaded.names_its_state
+
+
+def test_a_base_that_was_written_before_loads_and_says_nothing(tmp_path):
+    BasePolicy(SMALL, 1, 2, 2).save(tmp_path / "base", {})
+    file = tmp_path / "base/meta.json"
+    new = ("action_names", "action_hz", "meta_sha256")
+    meta = {name: value for name, value in json.loads(file.read_text()).items() if name not in new}
+    file.write_text(json.dumps(meta | {"meta_sha256": signature(meta)}))
+    loaded = BasePolicy.load(tmp_path / "base")
+    assert (loaded.action_names, loaded.action_hz, loaded.names_its_state) == ((), 0, False)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "meta"])

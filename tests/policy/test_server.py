@@ -8,9 +8,10 @@ from tmrl_ros.policy.actor_file import write_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.server import PolicyServer
 from tmrl_ros.policy.steering import Steering
-from tmrl_ros.types import DecisionRequest, Observation
+from tmrl_ros.types import ACTION_NAMES, DecisionRequest, Observation
 
-BASE = BasePolicy(BaseConfig(width=16, layers=1), 3, 2, 4).eval()
+SMALL = BaseConfig(width=16, layers=1)
+BASE = BasePolicy(SMALL, 3, 4, 4).eval()
 SEEN = Observation(0, np.zeros(3, np.float32))
 
 
@@ -42,6 +43,31 @@ def test_the_prior_stays_in_the_bounds_and_dsrl_never_turns_the_dial():
 def test_a_base_of_another_horizon_is_refused():
     with pytest.raises(ConfigError, match=r"action_horizon = 16.*trained with 4"):
         PolicyServer(PolicyConfig(), BASE)
+
+
+@pytest.mark.parametrize(
+    ("meant", "sentence"),
+    [
+        ({"action_hz": 30}, r"action_hz = 10, but the base was trained on rows at 30 Hz"),
+        ({"action_dim": 7}, "the base acts by 7 columns, the robot by tcp_displacement_x"),
+        (
+            {"action_names": ("q1", "q2", "q3", "q4")},
+            "the base acts by q1, q2, q3, q4, the robot by tcp_displacement_x",
+        ),
+        ({"state_names": ("x", "z", "y")}, "publishes the state x, y, z, but the base was trained with x, z, y"),
+    ],
+)
+def test_a_base_whose_numbers_mean_something_else_is_refused(meant, sentence):
+    base = BasePolicy(SMALL, **({"state_dim": 3, "action_dim": 4, "horizon": 4} | meant))
+    with pytest.raises(ConfigError, match=sentence):
+        PolicyServer(PolicyConfig(timing=Timing(action_horizon=4), state_names="x y z"), base)
+
+
+def test_a_base_that_means_the_same_or_does_not_say_is_accepted():
+    config = PolicyConfig(timing=Timing(action_horizon=4), state_names="x y z")
+    for meant in ({"state_names": ("x", "y", "z"), "action_names": ACTION_NAMES, "action_hz": 10}, {}):
+        PolicyServer(config, BasePolicy(SMALL, 3, 4, 4, **meant))
+    PolicyServer(config.model_copy(update={"state_names": ""}), BasePolicy(SMALL, 1, 4, 4, state_names=("q",)))
 
 
 def test_an_action_that_is_not_finite_is_never_answered():

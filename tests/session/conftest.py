@@ -18,13 +18,13 @@ from tmrl_ros.robot.teleop_script import ScriptedTeleop
 from tmrl_ros.session.graph import NodeSpec, SessionOptions, build
 from tmrl_ros.session.inprocess import InProcessSession
 from tmrl_ros.supervisor.core import SupervisorCore
+from tmrl_ros.types import ACTION_NAMES
 
 DEMOS = 10
 TINY_BASE = BaseConfig(width=64, layers=2, steps=800, batch=128)  # lifts the cube about every third time
 TINY_SAC = {"batch": 16, "updates_per_decision": 2, "warmup_episodes": 1}
 FORCE_HOLD_N = 10.0  # so low that a miss holds the arm now and then
 QUICK_TASK = {"episode_s": 6.0, "reset_s": 2.0}
-ACTION_NAMES = ["dx", "dy", "dz", "grip"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,12 @@ def pretrained(tmp_path_factory) -> Pretrained:
     InProcessSession(sim, SupervisorCore(config), teleop=teleop, watch=records.append).run()
     kept, _ = demonstrations(records, Timing())
     meta = store.StoreMeta(
-        task="pick_cube", seed=0, calibration="true", state_names=STATE_NAMES, action_names=ACTION_NAMES, action_hz=10
+        task="pick_cube",
+        seed=0,
+        calibration="true",
+        state_names=STATE_NAMES,
+        action_names=list(ACTION_NAMES),
+        action_hz=10,
     )
     store.write(made.demos, store.collect([(episode.states, episode.actions) for episode in kept], meta))
     states, chunks = store.chunks(store.read(made.demos), Timing().action_horizon)

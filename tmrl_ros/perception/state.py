@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tmrl_ros.config import PerceptionConfig
 from tmrl_ros.types import Observation
 
 # (name, size, unit) in the order of Observation.state; positions in the base frame.
@@ -44,6 +45,11 @@ AXES = {"joint_position": [f"_{k}_rad" for k in range(1, 8)], "gripper_width": [
 def names_of(quantities: Sequence[str]) -> list[str]:
     """Names of the entries that these quantities make, with their units."""
     return [f"{name}{ending}" for name in quantities for ending in AXES.get(name, ("_x_m", "_y_m", "_z_m"))]
+
+
+def published_names(config: PerceptionConfig) -> list[str]:
+    """Names of the entries of Observation.state under these settings."""
+    return names_of(config.state.split()) if config.cameras else STATE_NAMES
 
 
 def sources_of(names: Sequence[str]) -> list[str]:

@@ -32,6 +32,8 @@ class Description(Model):
     horizon: StrictInt = Field(ge=1, le=1_000)
     encoded: dict[str, tuple[StrictInt, ...]] = Field(default_factory=dict)  # the first ones had neither
     state_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
+    action_hz: StrictInt = Field(0, ge=0, le=10_000)
 
 
 class BasePolicy(nn.Module):
@@ -49,14 +51,22 @@ class BasePolicy(nn.Module):
         horizon: int,
         encoded: Shapes = MappingProxyType({}),
         state_names: Sequence[str] = (),
+        action_names: Sequence[str] = (),
+        action_hz: int = 0,
     ):
-        """`encoded` are the shapes of clouds and images; `state_names` are what `config.smooth` may refer to."""
+        """`encoded` are the shapes of clouds and images; `state_names` are what `config.smooth` may refer to.
+
+        What its data did not say stays unknown: no names, and rows at 0 Hz.
+        """
         super().__init__()
         self.config, self.state_dim, self.action_dim, self.horizon = config, state_dim, action_dim, horizon
         self.encoded = {name: tuple(encoded[name]) for name in sorted(encoded)}
-        self.state_names = tuple(state_names) or tuple(f"state[{k}]" for k in range(state_dim))
+        self.state_names = tuple(state_names) or _numbered(state_dim)
+        self.action_names, self.action_hz = tuple(action_names), action_hz
         if len(self.state_names) != state_dim:
             raise ConfigError(f"{len(self.state_names)} names for a state of {state_dim} entries; give one for each")
+        if len(self.action_names) not in (0, action_dim):
+            raise ConfigError(f"{len(self.action_names)} names for actions of {action_dim} columns; give one for each")
         columns = [name for name in self.encoded for _ in range(config.embedding)]
         self.told_dim = state_dim + len(columns)  # size of what the flow is told
         self.origin = _origin(config.cloud_from, self.state_names)
@@ -77,6 +87,11 @@ class BasePolicy(nn.Module):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every input: state [state_dim], a cloud [points, 3 or 6], an image [height, width, 3]."""
         return ({"state": (self.state_dim,)} if self.state_dim else {}) | self.encoded
+
+    @property
+    def names_its_state(self) -> bool:
+        """Whether its data said what the state's entries mean."""
+        return self.state_names != _numbered(self.state_dim)
 
     @property
     def context_dim(self) -> int:
@@ -172,6 +187,8 @@ class BasePolicy(nn.Module):
             "horizon": self.horizon,
             "encoded": self.encoded,
             "state_names": self.state_names,
+            "action_names": self.action_names,
+            "action_hz": self.action_hz,
         }
         write_checkpoint(
             folder, self.state_dict(), {"format": FORMAT, "config": self.config.model_dump(), **shape, **meta}
@@ -190,6 +207,10 @@ class BasePolicy(nn.Module):
             first = str(error).splitlines()[-1].strip()
             raise DataError(f"{folder}: weights do not fit their description ({first}); pre-train again") from None
         return policy.eval().requires_grad_(False)
+
+
+def _numbered(state_dim: int) -> tuple[str, ...]:
+    return tuple(f"state[{k}]" for k in range(state_dim))
 
 
 def _standardised(values: Tensor, mean: Tensor, std: Tensor) -> Tensor:

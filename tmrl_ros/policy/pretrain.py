@@ -20,10 +20,13 @@ def pretrain(
     seed: int,
     progress: Callable[[int, dict], None] = lambda *_: None,
     state_names: Sequence[str] = (),
+    action_names: Sequence[str] = (),
+    action_hz: int = 0,
 ) -> BasePolicy:
     """Fit a policy to `inputs` and `chunks` [n, horizon, action_dim]; calls `progress(step, info)`.
 
     Its inputs are those given, each [n, ...]: "state" and "cloud" float32, images uint8 by name. Encoders train too.
+    What the numbers mean is kept with the policy, so that a session of another meaning refuses it.
     """
     if rows := {name: len(values) for name, values in inputs.items() if len(values) != len(chunks)}:
         raise DataError(f"{len(chunks)} chunks, but {rows} rows of inputs; each chunk needs its observation")
@@ -33,7 +36,8 @@ def pretrain(
     tensors = {name: torch.as_tensor(values) for name, values in inputs.items()}
     images = [name for name, values in tensors.items() if values.dtype == torch.uint8]
     chunks = torch.as_tensor(chunks, dtype=torch.float32)
-    policy = BasePolicy(config, state_dim, chunks.shape[2], chunks.shape[1], shapes, state_names)
+    _, horizon, action_dim = chunks.shape
+    policy = BasePolicy(config, state_dim, action_dim, horizon, shapes, state_names, action_names, action_hz)
     policy.fit_normalisation(tensors, chunks)
     optimiser = torch.optim.AdamW(policy.parameters(), lr=config.learning_rate, weight_decay=1e-4, fused=True)
     warmup = 0.05 if config.steps > 100 else 0.3  # OneCycleLR divides by zero where it is a single step

@@ -10,7 +10,7 @@ from tmrl_ros.errors import ActionError, ConfigError
 from tmrl_ros.policy.actor_file import build_actor, load_actor, parse_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.steering import Steering
-from tmrl_ros.types import ActionChunk, DecisionRequest, Modulation, Observation
+from tmrl_ros.types import ACTION_NAMES, ActionChunk, DecisionRequest, Modulation, Observation
 
 EPISODE = 1  # apart from a decision's draws, an episode's
 
@@ -24,11 +24,7 @@ class PolicyServer:
     """Holds the frozen base and the newest actor; version 0 is the prior, before any learning."""
 
     def __init__(self, config: PolicyConfig, base: BasePolicy):
-        if base.horizon != config.timing.action_horizon:
-            raise ConfigError(
-                f"timing.action_horizon = {config.timing.action_horizon}, but the base was trained with "
-                f"{base.horizon}; set it to that or pre-train again"
-            )
+        _check(config, base)
         self.config, self.base = config, base
         self.steering = Steering.of(config, base)
         self.version, self.actor, self.critic = 0, None, None
@@ -93,3 +89,28 @@ class PolicyServer:
             u = steering.choose(self.actor, self.critic, features, request.greedy, noise)
         # an actor that has learned from so many decisions acts within their bounds, in a session that counts anew too
         return steering.bounded(u, max(request.decision, self.version))
+
+
+def _check(config: PolicyConfig, base: BasePolicy) -> None:
+    """Raise ConfigError where the base's numbers mean something else than the session's; what it does not say passes.
+
+    Joint positions at 30 Hz would be finite and in bounds: nothing later could tell.
+    """
+    timing, again = config.timing, "set it to that or pre-train again"
+    if base.horizon != timing.action_horizon:
+        raise ConfigError(
+            f"timing.action_horizon = {timing.action_horizon}, but the base was trained with {base.horizon}; {again}"
+        )
+    if base.action_hz not in (0, timing.action_hz):
+        raise ConfigError(
+            f"timing.action_hz = {timing.action_hz}, but the base was trained on rows at {base.action_hz} Hz; {again}"
+        )
+    if base.action_dim != len(ACTION_NAMES) or base.action_names not in ((), ACTION_NAMES):
+        its = ", ".join(base.action_names) or f"{base.action_dim} columns"
+        raise ConfigError(f"the base acts by {its}, the robot by {', '.join(ACTION_NAMES)}; pre-train on rows of those")
+    published = tuple(config.state_names.split())
+    if published and base.names_its_state and base.state_names != published:
+        raise ConfigError(
+            f"perception publishes the state {', '.join(published)}, but the base was trained with "
+            f"{', '.join(base.state_names)}; set perception.state to that or pre-train again"
+        )

@@ -12,10 +12,9 @@ from tmrl_ros.errors import DataError
 from tmrl_ros.nodes.replay import records
 from tmrl_ros.parameters import read_parameters
 from tmrl_ros.perception.calibration import Calibration
-from tmrl_ros.perception.state import STATE_NAMES, names_of
+from tmrl_ros.perception.state import published_names
 from tmrl_ros.session import graph
-
-ACTION_NAMES = ["tcp_displacement_x", "tcp_displacement_y", "tcp_displacement_z", "grip"]
+from tmrl_ros.types import ACTION_NAMES
 
 
 def from_records(
@@ -29,8 +28,8 @@ def from_records(
         task=supervisor.task.name,
         seed=supervisor.seed,
         calibration=calibration,
-        state_names=names_of(perception.state.split()) if perception.cameras else STATE_NAMES,
-        action_names=ACTION_NAMES,
+        state_names=published_names(perception),
+        action_names=list(ACTION_NAMES),
         action_hz=supervisor.timing.action_hz,
     )
     rows = [(episode.states, episode.actions) for episode in kept]

@@ -15,6 +15,7 @@ from tmrl_ros import config
 from tmrl_ros.config import METHODS, Method, Model, validate
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.parameters import merged, nested, read_parameters
+from tmrl_ros.perception.state import published_names
 
 Kind = Literal["collect", "evaluate", "finetune"]
 
@@ -136,6 +137,8 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
     limits = validate(config.SupervisorConfig, parameters["supervisor"]).limits
     derived["teleop"]["gello.step_m"] = limits.step_m  # both mean the same share
     derived["recorder"]["calibration"] = _absolute(parameters["perception"].get("calibration", ""))
+    seen = merged(parameters["perception"], nested((overrides or {}).get("perception", {})))
+    derived["policy"]["state_names"] = " ".join(published_names(validate(config.PerceptionConfig, seen)))
     going_on = _going_on(kind, options)
     specs = []
     for name in node_names(kind, options):
