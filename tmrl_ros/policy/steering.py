@@ -17,9 +17,7 @@ from tmrl_ros.config import ActorConfig, SteeringConfig
 from tmrl_ros.policy.actor import Actor, Critic
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.heads import make_heads
-from tmrl_ros.types import Modulation
-
-ARM_ROW = 4
+from tmrl_ros.types import ACTION_NAMES, Modulation
 
 
 class Steering:
@@ -165,7 +163,7 @@ def as_run(rows: Tensor) -> Tensor:
     critics that were asked about anything else would be asked about what they never saw. The hand's gradient is passed
     through. Rows of another width are not an arm's and run as they are.
     """
-    if rows.shape[-1] != ARM_ROW:
+    if rows.shape[-1] != len(ACTION_NAMES):
         return rows
     step, grip = rows[..., :3], rows[..., 3:]
     step = step / torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp(min=1.0)

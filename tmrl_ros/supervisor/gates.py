@@ -5,9 +5,8 @@ import numpy as np
 from tmrl_ros import fr3, kinematics
 from tmrl_ros.config import SafetyLimits, Timing
 from tmrl_ros.errors import ActionError
-from tmrl_ros.types import ActionChunk, DecisionRequest, RobotState, TeleopCommand
+from tmrl_ros.types import ACTION_NAMES, ActionChunk, DecisionRequest, RobotState, TeleopCommand
 
-ACTION_DIM = 4  # dx, dy, dz, grip
 HUGE = 4.0  # steps: beyond what a policy plausibly means
 FOLLOW_RAD = 0.15  # measured from commanded, any joint: the arm does not follow
 BREACH_M = 0.02  # measured TCP outside the workspace
@@ -48,7 +47,7 @@ def check_sight(stamp_ns: int, now_ns: int, limits: SafetyLimits) -> None:
 
 def check_content(chunk: ActionChunk, timing: Timing) -> None:
     """Shape, period and numbers of the chunk are fit to run."""
-    expected = (timing.action_horizon, ACTION_DIM)
+    expected = (timing.action_horizon, len(ACTION_NAMES))
     if np.shape(chunk.actions) != expected:
         raise ActionError(f"action chunk of shape {np.shape(chunk.actions)}; the robot takes {expected}")
     if not np.isclose(chunk.dt_s, 1 / timing.action_hz, rtol=1e-6):  # also catches NaN
