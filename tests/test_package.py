@@ -6,8 +6,10 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tmrl_ros import __version__
+from tmrl_ros import __version__, fr3
+from tmrl_ros.config import RecoveryConfig
 from tmrl_ros.session.graph import MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -32,6 +34,27 @@ def test_every_node_of_the_graph_has_a_console_script_and_a_main():
             n.name for n in ast.parse((NODES / f"{name}.py").read_text()).body if isinstance(n, ast.FunctionDef)
         }
         assert "main" in functions, f"{name}.py has no main()"
+
+
+def test_what_launch_and_config_hold_is_installed():
+    text = (ROOT / "setup.py").read_text()
+    for folder, names in (("launch", "*.launch.py"), ("config", "*.yaml")):
+        assert f'(f"share/{{PACKAGE}}/{folder}", glob("{folder}/{names}"))' in text
+        files = {path for path in (ROOT / folder).iterdir() if path.is_file()}
+        assert files == set((ROOT / folder).glob(names)), f"{folder} holds what setup.py leaves out"
+
+
+def test_the_controllers_file_has_a_type_for_every_needed_controller_and_gains_for_every_joint():
+    file = yaml.safe_load((ROOT / "config/controllers.yaml").read_text())
+    manager, own = (
+        file[f"/**/{node}"]["ros__parameters"] for node in ("controller_manager", "joint_trajectory_controller")
+    )
+    assert manager["update_rate"] == 1000
+    assert {name for name, entry in manager.items() if "type" in str(entry)} == set(RecoveryConfig().controllers)
+    assert own["type"] == manager["joint_trajectory_controller"]["type"]
+    assert own["command_interfaces"] == ["effort"] and own["state_interfaces"] == ["position", "velocity"]
+    assert tuple(own["joints"]) == tuple(own["gains"]) == fr3.JOINT_NAMES
+    assert all(gains["p"] > gains["d"] > 0 for gains in own["gains"].values())
 
 
 @pytest.mark.parametrize("path", ["package.xml", "tmrl_msgs/package.xml"])

@@ -94,6 +94,22 @@ class SessionOptions(Model):
     reward: str = Field("", description="on a robot: folder of the classifier that says success (`tmrl reward train`)")
 
 
+class RobotOptions(Model):
+    """Arguments of `ros2 launch tmrl_ros robot.launch.py`; those of franka_bringup have its names."""
+
+    robot_ip: str = Field("", description="address of the robot")
+    robot_type: str = Field("fr3", description="kind of the arm")
+    namespace: str = Field("", description="ROS namespace of every node")
+    use_fake_hardware: bool = Field(False, description="franka_bringup without a robot")
+    load_gripper: bool = Field(True, description="the Franka hand is mounted, and starts too")
+    controllers_yaml: str = Field("", description="parameters of the controllers; empty: config/controllers.yaml")
+    controller: Literal["trajectory", "crisp"] = Field(
+        "trajectory", description="which drives the arm; crisp: one of CRISP's that you start"
+    )
+    camera: bool = Field(False, description="start the node realsense too, with params_file")
+    params_file: str = Field("", description="camera: parameter file of the cell, with the section realsense")
+
+
 @dataclass(frozen=True)
 class NodeSpec:
     """One node: `name` is its ROS name, its executable and its module in tmrl_ros.nodes."""
@@ -224,10 +240,14 @@ def section(name: str, params_file: str, **values: Any) -> Model:
 
 
 def parameters_file(params_file: str, sim: bool = True) -> Path:
-    """The file that was asked for, or the deployment's own: in the source tree, or where colcon installed it."""
+    """The file that was asked for, or the deployment's own."""
     if params_file:
         return Path(params_file)
-    name = "sim.yaml" if sim else "real.yaml"
+    return shipped("sim.yaml" if sim else "real.yaml")
+
+
+def shipped(name: str) -> Path:
+    """A file of config/: in the source tree, or where colcon installed it."""
     here = Path(__file__).resolve()
     places = [here.parents[2] / "config", *(parent / "share/tmrl_ros/config" for parent in here.parents)]
     for place in places:

@@ -11,11 +11,23 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from tmrl_ros.config import Model, validate
+from tmrl_ros.errors import ConfigError
 from tmrl_ros.nodes.niceness import NICE
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.session import resume
 from tmrl_ros.session.arguments import Argument, arguments
-from tmrl_ros.session.graph import Kind, NodeSpec, ReplayOptions, SessionOptions, build, build_replay
+from tmrl_ros.session.graph import (
+    Kind,
+    NodeSpec,
+    ReplayOptions,
+    RobotOptions,
+    SessionOptions,
+    build,
+    build_replay,
+    check_folders,
+    section,
+    shipped,
+)
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MUJOCO_GL": "egl"}
 
@@ -28,6 +40,11 @@ def describe(kind: Kind) -> LaunchDescription:
 def describe_replay() -> LaunchDescription:
     """A bag played into some nodes; it ends with the bag."""
     return _description(ReplayOptions, _start_replay, [])
+
+
+def describe_robot() -> LaunchDescription:
+    """The robot's driver and controllers, and its cameras, which sessions come and go beside."""
+    return _description(RobotOptions, _start_robot, [])
 
 
 def _description(model: type[Model], start, args: list) -> LaunchDescription:
@@ -51,12 +68,20 @@ def _start_replay(context) -> list:
     return _nodes(build_replay(options), options)
 
 
+def _start_robot(context) -> list:
+    options = _options(context, RobotOptions)
+    if not (options.robot_ip or options.use_fake_hardware):
+        raise ConfigError("robot_ip is empty; name the robot, robot_ip:=172.16.0.2, or say use_fake_hardware:=true")
+    return [*_bringup(options), *_cameras(options)]
+
+
 def _options(context, model: type[Model]) -> Model:
     return validate(model, {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in arguments(model)})
 
 
 def _nodes(specs: Sequence[NodeSpec], options: SessionOptions | ReplayOptions) -> list[Node]:
     """The nodes with their parameters, which stand in `run_dir` too."""
+    check_folders(specs)  # before a session's parameters that stand there are gone
     parameters, values = Path(options.run_dir).resolve() / "parameters.yaml", {s.name: s.parameters for s in specs}
     if resume.is_resumed(values):
         resume.check_parameters(parameters, values)
@@ -83,17 +108,41 @@ def _node(spec: NodeSpec, parameters: Path, namespace: str) -> Node:
 
 
 def _robot(options: SessionOptions) -> list:
-    """franka_bringup and the trajectory controller, where a robot is asked for; CRISP's have names of their own."""
+    """The robot, where a session is asked to start it; else it runs already."""
     if options.sim or not (options.robot_ip or options.use_fake_hardware):
         return []
-    values = {"robot_type": "fr3", "robot_ip": options.robot_ip, "namespace": options.namespace}
-    values["use_fake_hardware"] = str(options.use_fake_hardware).lower()
+    shared = {name: getattr(options, name) for name in ("robot_ip", "use_fake_hardware", "namespace", "controller")}
+    return _bringup(RobotOptions(**shared))
+
+
+def _bringup(options: RobotOptions) -> list:
+    """franka_bringup, which spawns the broadcasters, and the trajectory controller; CRISP's have their own names."""
+    values = {name: getattr(options, name) for name in ("robot_type", "robot_ip", "namespace")}
+    values |= {name: str(getattr(options, name)).lower() for name in ("use_fake_hardware", "load_gripper")}
+    values["controllers_yaml"] = options.controllers_yaml or str(shipped("controllers.yaml"))
     file = PathJoinSubstitution([FindPackageShare("franka_bringup"), "launch", "franka.launch.py"])
+    bringup = IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=values.items())
     spawner = Node(
         package="controller_manager",
         executable="spawner",
         namespace=options.namespace,
-        arguments=["joint_trajectory_controller"],
+        arguments=["joint_trajectory_controller", "--param-file", values["controllers_yaml"]],
     )
-    bringup = IncludeLaunchDescription(PythonLaunchDescriptionSource(file), launch_arguments=values.items())
     return [bringup, spawner] if options.controller == "trajectory" else [bringup]
+
+
+def _cameras(options: RobotOptions) -> list[Node]:
+    if not options.camera:
+        return []
+    if not section("realsense", options.params_file).cameras:
+        raise ConfigError("camera:=true needs a params_file whose section realsense names cameras")
+    return [
+        Node(
+            package="tmrl_ros",
+            executable="realsense",
+            name="realsense",
+            namespace=options.namespace,
+            parameters=[options.params_file],
+            output="screen",
+        )
+    ]
