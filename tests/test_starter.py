@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,7 +13,7 @@ pytest.importorskip("rclpy")
 from rclpy.node import Node
 
 from tmrl_ros.errors import ConfigError
-from tmrl_ros.session import domain, starter
+from tmrl_ros.session import domain, graph, starter
 from tmrl_ros.session.graph import NodeSpec
 from tmrl_ros.session.starter import NodeDied, NodeProcess
 
@@ -173,6 +174,26 @@ def test_a_persons_domain_is_taken(monkeypatch):
     monkeypatch.setenv("ROS_DOMAIN_ID", "42")
     with domain.reserved_domain() as domain_id:
         assert domain_id == 42
+
+
+@pytest.mark.parametrize(("chosen", "there"), [("", 0), ("42", 42)])
+def test_a_session_with_a_robot_is_where_the_robots_driver_is(chosen, there, monkeypatch):
+    monkeypatch.setenv("ROS_DOMAIN_ID", chosen)
+    with domain.session_domain(robot=True) as first, domain.session_domain(robot=True) as second:
+        assert first == second == there
+
+
+@pytest.mark.parametrize(("sim", "domains"), [(True, domain.DOMAIN_IDS), (False, [0])])
+def test_only_a_simulated_session_gets_a_domain_of_its_own(sim, domains, tmp_path, monkeypatch):
+    monkeypatch.delenv("ROS_DOMAIN_ID", raising=False)
+    ending = {"supervisor": "pass"}
+    monkeypatch.setattr(
+        starter, "node_command", lambda spec, *_: [sys.executable, "-S", "-c", ending.get(spec.name, SLEEPS)]
+    )
+    monkeypatch.setattr(starter, "StatusMonitor", lambda *_: SimpleNamespace(poll=Silence().poll, close=lambda: None))
+    specs = graph.build("collect", graph.SessionOptions(sim=sim, run_dir=str(tmp_path)))
+    assert starter.run_session(specs, tmp_path) == 0
+    assert int((tmp_path / domain.NOTE).read_text()) in domains
 
 
 def test_a_machine_full_of_sessions_is_told_in_a_sentence(monkeypatch):

@@ -1,9 +1,9 @@
-"""A ROS domain for each session, so that two on one machine do not hear each other."""
+"""A ROS domain for each simulated session, so that two on one machine do not hear each other; a robot has its own."""
 
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from tmrl_ros.errors import ConfigError
@@ -12,6 +12,11 @@ NOTE = "ros_domain_id"  # in the run_dir of a session
 DOMAIN_IDS = range(1, 101)  # 0 is everybody's default; above 101 the ports meet those the kernel hands out
 # UDP ports of a domain, DDSI-RTPS 2.5, 9.6.2.3: its first, on which every participant listens, and one that none uses
 FIRST_PORT, PORTS, UNUSED = 7400, 250, 9
+
+
+def session_domain(robot: bool) -> AbstractContextManager[int]:
+    """Where a session is: with a `robot` in the terminal's domain, as ROS has it, for there the driver is heard."""
+    return nullcontext(int(os.environ.get("ROS_DOMAIN_ID") or 0)) if robot else reserved_domain()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tmrl_ros.nodes.monitor import StatusMonitor
 from tmrl_ros.nodes.runtime import STARTER_PID, use_loopback
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.session import resume, shared_memory
-from tmrl_ros.session.domain import note, reserved_domain
+from tmrl_ros.session.domain import note, session_domain
 from tmrl_ros.session.graph import NodeSpec, check_folders
 from tmrl_ros.types import SessionStatus
 
@@ -27,6 +27,7 @@ POLL_S = 0.2  # wall time between looks at the processes
 START_S = 180.0  # wall time within which a session that starts by itself must be heard of
 GRACE_S = 10.0  # wall time from SIGTERM to SIGKILL: bags are closed and checkpoints written in it
 LOG_TAIL_LINES = 5
+ROBOT = "franka"  # the node that a session with a robot has
 LAST_NODES = ("player", "supervisor")  # the end of the first that there is is the session's
 
 
@@ -92,7 +93,8 @@ def run_session(
     logs.mkdir(parents=True, exist_ok=True)
     _write_whole(parameters, values)
     shared_memory.remove_abandoned()
-    with reserved_domain() as domain_id, _sigterm_interrupts():
+    robot = any(spec.name == ROBOT for spec in specs)
+    with session_domain(robot) as domain_id, _sigterm_interrupts():
         note(folder, domain_id)
         environment = node_environment(domain_id, logs)
         nodes = [
