@@ -189,6 +189,16 @@ def test_both_parameter_files_are_found_and_valid():
             build(kind, SessionOptions(sim=sim))
 
 
+def test_every_section_of_a_file_is_checked_also_one_that_no_node_reads_here(tmp_path):
+    for file in (graph.shipped("sim.yaml"), graph.shipped("real.yaml")):
+        assert graph.sections(str(file)).keys() == graph.SECTIONS.keys()
+    for name in graph.SECTIONS:
+        file = tmp_path / "cell.yaml"
+        file.write_text(f"/**/{name}: {{ros__parameters: {{sed: 3}}}}\n")
+        with pytest.raises(ConfigError, match=rf"cell.yaml, section {name}: sed is not a parameter of .*mean seed\?"):
+            graph.sections(str(file))
+
+
 def test_only_a_finetune_session_goes_on_and_only_where_there_was_one(tmp_path):
     with pytest.raises(ConfigError, match="resume goes on with finetune sessions alone"):
         build("collect", SessionOptions(resume=True))

@@ -1,5 +1,6 @@
 """What a pre-flight finds, and that it hears a robot that is there."""
 
+import re
 import subprocess
 import sys
 import time
@@ -39,12 +40,20 @@ def bad(seen, *controllers):
     return {f.what: f for f in check(seen, CONFIG, *controllers) if f.level != "ok"}
 
 
+def cell(**changes):
+    """A robot with a camera."""
+    return replace(
+        GOOD, **{"images": {"front/depth": heard(30), "front/color": heard(30)}, "calibration": ""} | changes
+    )
+
+
 def topic(name, **changes):
     return replace(GOOD, topics={**GOOD.topics, name: heard(**changes)})
 
 
 def test_a_robot_that_is_well_has_nothing_to_put_right():
-    assert bad(GOOD) == {}
+    assert bad(GOOD) == bad(cell()) == {}
+    assert {f.what for f in check(cell(), CONFIG)} >= {"calibration", "front/depth", "front/color"}
 
 
 @pytest.mark.parametrize(
@@ -80,6 +89,9 @@ def test_a_robot_that_is_well_has_nothing_to_put_right():
         (replace(GOOD, robot_mode=4), "fail", "robot", "reflex"),
         (replace(GOOD, robot_mode=5), "fail", "robot", "user stopped"),
         (replace(GOOD, robot_mode=None, missing=("franka_msgs",)), "warn", "robot", "cannot be read"),
+        (cell(calibration="cameras.json: No such file"), "fail", "calibration", "cameras.json: No such file"),
+        (cell(images={"front/depth": heard(0)}), "fail", "front/depth", "nothing heard in 2 s"),
+        (cell(images={"front/color": heard(30, publishers=2)}), "fail", "front/color", "2 publishers"),
         (replace(GOOD, free_gb=1), "warn", "disk", "1.0 GB"),
     ],
 )  # fmt: skip
@@ -87,6 +99,82 @@ def test_each_thing_that_is_not_well_is_named_with_what_to_do(seen, level, what,
     found = bad(seen)
     assert set(found) == {what}
     assert found[what].level == level and words in found[what].says and found[what].do
+
+
+SPAWNS = "ros2 run controller_manager spawner"
+FILE = "$(ros2 pkg prefix --share tmrl_ros)/config/controllers.yaml"
+
+
+@pytest.mark.parametrize(
+    ("states", "commands"),
+    [
+        (
+            {"joint_trajectory_controller": "not loaded"},
+            [f"{SPAWNS} joint_trajectory_controller --param-file {FILE}"],
+        ),
+        (
+            {"joint_trajectory_controller": "inactive", "joint_state_broadcaster": "inactive"},
+            ["ros2 control switch_controllers --activate joint_state_broadcaster joint_trajectory_controller"],
+        ),
+        (
+            {"franka_robot_state_broadcaster": "not loaded", "joint_trajectory_controller": "inactive"},
+            [
+                f"{SPAWNS} franka_robot_state_broadcaster",
+                "ros2 control switch_controllers --activate joint_trajectory_controller",
+            ],
+        ),
+    ],
+)
+def test_controllers_are_activated_from_whatever_state_they_are_in(states, commands):
+    there = {name: state for name, state in {**GOOD.controllers, **states}.items() if state != "not loaded"}
+    do = bad(replace(GOOD, controllers=there))["controllers"].do
+    assert do.split("; ") == [*commands, "or correct franka's recovery.controllers"]
+
+
+def test_the_file_that_the_hint_names_is_there():
+    do = bad(replace(GOOD, listeners=0))["command"].do
+    assert (Path(__file__).parents[2] / do.split("tmrl_ros)/")[1]).is_file()
+
+
+def test_where_nothing_at_all_is_heard_the_network_is_named_first():
+    silent = dict.fromkeys(GOOD.topics, heard(0))
+    first, *others = check(replace(GOOD, topics=silent, domain_id=7), CONFIG)
+    assert (first.level, first.what) == ("fail", "network") and "ROS_DOMAIN_ID=7" in first.says
+    assert "robot.launch.py" in first.do and "ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET" in first.do
+    assert {f.what for f in others} >= {"joint_states", "gripper", "wrench"}
+    assert "network" not in bad(cell(topics=silent)), "the camera is heard"
+
+
+def test_the_discovery_range_that_the_hint_names_opens_the_network():
+    runtime = pytest.importorskip("tmrl_ros.nodes.runtime")
+    alone, subnet = {}, {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
+    runtime.use_loopback(alone)
+    runtime.use_loopback(subnet)
+    assert str(runtime.PROFILE) in alone.values() and subnet == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}
+
+
+def run_preflight(file):
+    command = [sys.executable, "-m", "tmrl_ros.session.cli", "preflight", "--seconds", "1", "--params-file", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "/**/perception: {ros__parameters: {cameras.front.widht_px: 64}}",
+            "section perception: .*mean width_px",
+        ),
+        ("/**/learner: {ros__parameters: {sac.batch: many}}", "section learner: .*sac.batch = 'many'"),
+        ("/**/percepton: {ros__parameters: {}}", "no node percepton; did you mean perception"),
+    ],
+)
+def test_a_misspelt_parameter_file_is_refused_before_anything_is_listened_to(text, sentence, tmp_path):
+    pytest.importorskip("rclpy")
+    (tmp_path / "cell.yaml").write_text(f"{text}\n")
+    done = run_preflight(tmp_path / "cell.yaml")
+    assert done.returncode == 2 and "Traceback" not in done.stderr and "ready" not in done.stdout
+    assert re.search(sentence, done.stderr.replace("\n", " "))
 
 
 def test_the_arm_of_a_cell_with_crisp_is_driven_by_the_controllers_that_its_file_names():
@@ -128,6 +216,7 @@ def test_the_command_names_the_robots_errors_its_controllers_and_joints_that_it_
     from rclpy.node import Node
 
     from tmrl_ros.nodes import convert, topics
+    from tmrl_ros.nodes.camera_topics import camera_topics
 
     for name, value in stand_ins.environment().items():
         monkeypatch.setenv(name, value)
@@ -139,11 +228,15 @@ def test_the_command_names_the_robots_errors_its_controllers_and_joints_that_it_
             (topics.JOINT_STATES, known),
             (topics.GRIPPER_STATES, convert.fingers_msg(arm())),
             (topics.WRENCH, convert.wrench_msg(arm())),
+            (camera_topics("seen").color, convert.image_msg(1, "front", np.zeros((4, 4, 3), np.uint8))),
         )
     ]
     robot.tell("mode 1 cartesian_reflex")
     file = tmp_path / "cell.yaml"
-    file.write_text("/**/franka: {ros__parameters: {recovery.controllers: [joint_state_broadcaster, compliance]}}\n")
+    file.write_text(
+        "/**/franka: {ros__parameters: {recovery.controllers: [joint_state_broadcaster, compliance]}}\n"
+        "/**/perception: {ros__parameters: {cameras.front.topic: seen, calibration: none.json}}\n"
+    )
     command = [sys.executable, "-m", "tmrl_ros.session.cli", "preflight", "--params-file", str(file), "--seconds", "2"]
     preflight = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -160,3 +253,5 @@ def test_the_command_names_the_robots_errors_its_controllers_and_joints_that_it_
     assert "fail" in rows["robot"] and "its mode is idle, its errors are cartesian reflex" in rows["robot"]
     assert "fail" in rows["controllers"] and "compliance is not loaded" in rows["controllers"]
     assert "joint_state_broadcaster is" not in rows["controllers"]
+    assert rows["front/color"].split()[0] == "ok" and rows["front/depth"].split()[0] == "fail"
+    assert "fail" in rows["calibration"] and "No such file" in rows["calibration"]

@@ -38,7 +38,7 @@ class Observer:
         self._names = config.state.split()
         on_hand = any(camera.mount == "eye_in_hand" for camera in self._cameras.values())
         self.sources = sources_of([*self._names, *(["tcp_position"] if on_hand else [])])
-        self.streams = _streams(config)
+        self.streams = streams_of(config)
         self._monitors = {stream: self._monitor(stream, now_s) for stream in self.streams}
         self._heard_s = dict.fromkeys(self.sources, now_s)
         self._reference, self._pace = self.streams[0], Pace(config.timing.action_hz)
@@ -184,7 +184,7 @@ def _calibrated(config, calibration):
     return {name: calibration.cameras[name] for name in config.cameras}
 
 
-def _streams(config) -> list[str]:
+def streams_of(config: PerceptionConfig) -> list[str]:
     names = [f"{name}/depth" for name, view in config.cameras.items() if view.cloud]
     return names + [
         f"{name}/color"

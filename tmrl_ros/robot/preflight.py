@@ -1,7 +1,7 @@
 """Is this robot ready for a session? Findings from what was heard of it; each that is not well says what to do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,12 +17,19 @@ STILL_RAD_S = 0.01
 ROOM_GB = 5.0
 NEEDED_HZ = {"gripper": 5.0, "wrench": 8.0}  # at least, beside the joint states
 WHERE = {
-    "joint_states": "start franka_bringup; the driver's own topic is 1 kHz, joint_states of the broadcaster too slow",
+    "joint_states": "start the robot: ros2 launch tmrl_ros robot.launch.py robot_ip:=ADDRESS; the driver's own "
+    "topic is 1 kHz, joint_states of the broadcaster too slow",
     "gripper": "start franka_gripper (load_gripper:=true)",
     "wrench": "load franka_robot_state_broadcaster",
 }
 
 TRAJECTORY = "joint_trajectory_controller"
+SPAWN = "ros2 run controller_manager spawner"
+SPAWN_TRAJECTORY = f"{SPAWN} {TRAJECTORY} --param-file $(ros2 pkg prefix --share tmrl_ros)/config/controllers.yaml"
+NETWORK = (  # see nodes/runtime.py: use_loopback
+    "start the robot: ros2 launch tmrl_ros robot.launch.py robot_ip:=ADDRESS; its driver must have this ROS_DOMAIN_ID, "
+    "and on another machine needs ROS_AUTOMATIC_DISCOVERY_RANGE=SUBNET, exported in every terminal, this one too"
+)
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -68,6 +75,9 @@ class Seen:
     robot_errors: tuple[str, ...] = ()  # flags that it raises
     missing: tuple[str, ...] = ()  # optional packages that are not installed
     unread: str = ""  # why what was heard is no state
+    images: Mapping[str, Heard] = field(default_factory=dict)  # of perception's cameras, "front/color", "front/depth"
+    calibration: str | None = None  # why that of the cameras is not good, empty if it is; None: no cameras
+    domain_id: int = 0
 
 
 def check(
@@ -77,7 +87,7 @@ def check(
 
     `controllers` have to be active; without joint_trajectory_controller among them, CRISP's drive the arm.
     """
-    findings = [_topic(name, heard, config) for name, heard in seen.topics.items()]
+    findings = _network(seen) + [_topic(name, heard, config) for name, heard in seen.topics.items()]
     findings += _clock(seen.topics["joint_states"], config)
     if seen.state is not None:
         findings += _arm(seen.state, config)
@@ -85,10 +95,17 @@ def check(
         do = "nothing is known of posture and payload: see that names (no arm_prefix), speeds and numbers are all there"
         findings.append(Finding("fail", "state", seen.unread, do))
     findings += [_command(seen, controllers), _controllers(seen, controllers), _mode(seen)]
+    findings += _cameras(seen)
     room = Finding("ok", "disk", f"{seen.free_gb:.0f} GB free")
     if seen.free_gb < ROOM_GB:
         room = Finding("warn", "disk", f"{seen.free_gb:.1f} GB free", f"make room: an hour may take {ROOM_GB:g} GB")
     return [*findings, room]
+
+
+def _network(seen: Seen) -> list[Finding]:
+    if any(len(heard.came_s) for heard in (*seen.topics.values(), *seen.images.values())):
+        return []
+    return [Finding("fail", "network", f"nothing at all is heard with ROS_DOMAIN_ID={seen.domain_id}", NETWORK)]
 
 
 def _topic(name: str, heard: Heard, config: SupervisorConfig) -> Finding:
@@ -149,8 +166,7 @@ def _command(seen: Seen, controllers: Sequence[str]) -> Finding:
         says = f"{seen.commanders - seen.supervisors} publishers of the command besides the supervisor"
         return Finding("fail", "command", says, "stop them: MoveIt, rqt_joint_trajectory_controller, a script")
     if not seen.listeners and TRAJECTORY in controllers:  # the node crisp starts with the session
-        do = "spawn joint_trajectory_controller on the effort interface"
-        return Finding("fail", "command", "nobody listens to the command", do)
+        return Finding("fail", "command", "nobody listens to the command", SPAWN_TRAJECTORY)
     return Finding("ok", "command", "the supervisor's alone")
 
 
@@ -160,9 +176,38 @@ def _controllers(seen: Seen, controllers: Sequence[str]) -> Finding:
     states = {name: seen.controllers.get(name, "not loaded") for name in controllers}
     if wrong := {name: state for name, state in states.items() if state != "active"}:
         says = ", ".join(f"{name} is {state}" for name, state in wrong.items())
-        do = f"ros2 control switch_controllers --activate {' '.join(wrong)}; or correct franka's recovery.controllers"
+        do = "; ".join([*_to_activate(wrong), "or correct franka's recovery.controllers"])
         return Finding("fail", "controllers", says, do)
     return Finding("ok", "controllers", f"{', '.join(controllers)} active")
+
+
+def _to_activate(states: Mapping[str, str]) -> list[str]:
+    """The commands that make these active, from whatever state each is in."""
+    inactive = [name for name, state in states.items() if state == "inactive"]
+    others = [name for name in states if name not in (*inactive, TRAJECTORY)]
+    commands = [f"{SPAWN} {' '.join(others)}"] if others else []
+    if states.get(TRAJECTORY, "inactive") != "inactive":
+        commands.append(SPAWN_TRAJECTORY)
+    return commands + ([f"ros2 control switch_controllers --activate {' '.join(inactive)}"] if inactive else [])
+
+
+def _cameras(seen: Seen) -> list[Finding]:
+    if seen.calibration is None:
+        return []
+    findings = [Finding("ok", "calibration", "of every camera")]
+    if seen.calibration:
+        do = "tmrl calibrate CAMERA FILE, and name the file in perception.calibration; or correct perception.cameras"
+        findings = [Finding("fail", "calibration", seen.calibration, do)]
+    return findings + [_images(name, heard) for name, heard in seen.images.items()]
+
+
+def _images(name: str, heard: Heard) -> Finding:
+    if not len(heard.came_s):
+        do = f"start its driver (camera:=true), or correct perception.cameras.{name.partition('/')[0]}.topic"
+        return Finding("fail", name, f"nothing heard in {heard.seconds:g} s", do)
+    if heard.publishers > 1:
+        return Finding("fail", name, f"{heard.publishers} publishers", "stop all but one of its drivers")
+    return Finding("ok", name, f"{heard.rate_hz:.0f} Hz")
 
 
 MODES = ("other", "idle", "moving", "guiding", "reflex", "user stopped", "automatic error recovery")

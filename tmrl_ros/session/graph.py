@@ -65,7 +65,7 @@ class SessionOptions(Model):
         "trajectory",
         description="on a robot: joint_trajectory_controller, or one of CRISP's that you start, for contact",
     )
-    robot_ip: str = Field("", description="address of the robot; starts franka_bringup (launch only)")
+    robot_ip: str = Field("", description="robot to start (launch only); empty: it runs, see robot.launch.py")
     use_fake_hardware: bool = Field(False, description="franka_bringup without a robot")
     namespace: str = Field("", description="ROS namespace of every node")
     params_file: str = Field("", description="parameter file; empty: config/sim.yaml or config/real.yaml")
@@ -237,6 +237,17 @@ def section(name: str, params_file: str, **values: Any) -> Model:
     """One section of a parameter file (empty: config/sim.yaml), overlaid with `values` (nested), validated."""
     parameters = read_parameters(parameters_file(params_file), SECTIONS)[name]
     return validate(SECTIONS[name], merged(parameters, values))
+
+
+def sections(params_file: str) -> dict[str, Model]:
+    """Every section of a parameter file, validated: what no node reads today, the next session would refuse."""
+    parameters, checked = read_parameters(parameters_file(params_file), SECTIONS), {}
+    for name, model in SECTIONS.items():
+        try:
+            checked[name] = validate(model, parameters[name])
+        except ConfigError as error:
+            raise ConfigError(f"{params_file}, section {name}: {error}") from None
+    return checked
 
 
 def parameters_file(params_file: str, sim: bool = True) -> Path:

@@ -16,9 +16,8 @@ NOT_READY = 2
 def run(seconds: float, namespace: str, params_file: str) -> int:
     """Listen, print, and return the exit status: 0, or 2 if a session must not start like this."""
     file = str(graph.parameters_file(params_file, sim=False))
-    findings = preflight.run(
-        graph.section("supervisor", file), graph.section("franka", file), seconds, namespace, Path()
-    )
+    cell = graph.sections(file)
+    findings = preflight.run(cell["supervisor"], cell["franka"], cell["perception"], seconds, namespace, Path())
     table = Table("", "what", "", "to do", box=None)
     for level, what, says, do in findings:
         table.add_row(f"[{STYLES[level]}]{level}[/]", what, says, do)
