@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from tmrl_ros import parameters
+from tmrl_ros.config import PerceptionConfig, validate
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import ConfigError, DataError
-from tmrl_ros.perception.state import STATE_NAMES
+from tmrl_ros.perception.state import STATE_NAMES, sources_of
 from tmrl_ros.session import arguments, graph
 from tmrl_ros.session.graph import SessionOptions, build
 
@@ -197,6 +198,32 @@ def test_every_section_of_a_file_is_checked_also_one_that_no_node_reads_here(tmp
         file.write_text(f"/**/{name}: {{ros__parameters: {{sed: 3}}}}\n")
         with pytest.raises(ConfigError, match=rf"cell.yaml, section {name}: sed is not a parameter of .*mean seed\?"):
             graph.sections(str(file))
+
+
+def deployment(name):
+    return parameters.read_parameters(graph.parameters_file("").with_name(f"{name}.yaml"), graph.SECTIONS)
+
+
+@pytest.mark.parametrize("kind", ["collect", "evaluate", "finetune"])
+def test_a_robot_with_a_camera_needs_nobody_who_tracks_objects(kind):
+    file = str(graph.parameters_file("").with_name("real_image.yaml"))
+    perception = by_name(kind, sim=False, params_file=file)["perception"].parameters
+    assert list(perception["cameras"]) == ["front"] and perception["calibration"]
+    assert "objects" not in sources_of(validate(PerceptionConfig, perception).state.split())
+
+
+def test_a_robot_with_a_camera_learns_with_what_was_measured_in_simulation():
+    real, measured, robot = map(deployment, ("real_image", "sim_image", "real"))
+    facts = set(robot["pretrain"])  # of time and task, which every section has
+    for name in ("pretrain", "policy", "learner"):
+        own = {key: value for key, value in measured[name].items() if key not in facts}
+        assert own and parameters.merged(robot[name], own) == real[name]
+    for key in ("width_px", "height_px", "cloud"):
+        assert real["perception"]["cameras"]["front"][key] == measured["perception"]["cameras"]["camera"][key]
+    assert real["perception"]["state"] == measured["perception"]["state"]
+    assert validate(graph.SECTIONS["realsense"], real["realsense"]).cameras.keys() == real["perception"]["cameras"].keys()
+    for name in graph.SECTIONS.keys() - {"pretrain", "policy", "learner", "perception", "realsense"}:
+        assert real[name] == robot[name], "a robot's own settings are alike with a camera and without"
 
 
 def test_only_a_finetune_session_goes_on_and_only_where_there_was_one(tmp_path):
