@@ -44,6 +44,19 @@ def test_an_actor_trained_in_simulation_can_be_evaluated(tmrl, pretrained, tmp_p
     assert "of 2 episodes" in out and json.loads((tmp_path / "seen/success.json").read_text())["n"] == 2
 
 
+@pytest.mark.parametrize("command", ["evaluate", "train"])
+def test_a_base_that_cannot_be_loaded_leaves_no_folder_that_blocks_another_try(tmrl, tmp_path, command):
+    for _ in range(2):
+        status, _, err = tmrl(command, "nope", "out")
+        assert status == 2 and "nope" in err and err.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_an_actor_that_cannot_be_loaded_leaves_no_folder_either(tmrl, pretrained, tmp_path):
+    status, _, err = tmrl("evaluate", pretrained.base, "out", "--actor=nope")
+    assert status == 2 and "nope: no checkpoint here" in err and not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("method", ["rfs", "rlpd"])
 def test_corrections_train_an_actor_offline(tmrl, pretrained, tmp_path, method):
     words = ["--offline", f"--method={method}", f"--demos={pretrained.demos}", "--params-file=quick.yaml"]

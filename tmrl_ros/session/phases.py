@@ -169,7 +169,6 @@ def _through_camera(job: Job, run_dir: Path) -> dict[str, dict[str, Any]]:
 
 def _without_ros(specs: list[graph.NodeSpec], folder: Path, progress: SessionProgress) -> list:
     """The same session in this process: no bag and no logs, half the processor time."""
-    write_parameters(folder / "parameters.yaml", {spec.name: spec.parameters for spec in specs})
     heard = []
 
     def watch(record) -> None:
@@ -178,7 +177,8 @@ def _without_ros(specs: list[graph.NodeSpec], folder: Path, progress: SessionPro
             progress(session.supervisor.status())
 
     nodes = {spec.name: validate(graph.MODELS[spec.name], spec.parameters) for spec in specs}
-    session = InProcessSession.of_nodes(nodes, watch)
+    session = InProcessSession.of_nodes(nodes, watch)  # before the folder is made: what cannot be loaded leaves none
+    write_parameters(folder / "parameters.yaml", {spec.name: spec.parameters for spec in specs})
     session.run()
     session.sim.close()
     if session.learner:
