@@ -1,15 +1,17 @@
 """The one description of the node graphs, its parameters and its arguments."""
 
 import os
+from typing import get_args
 
 import pytest
 import yaml
 
 from tmrl_ros import parameters
-from tmrl_ros.config import PerceptionConfig, validate
+from tmrl_ros.config import PerceptionConfig, SimulatedTask, validate
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.perception.state import STATE_NAMES, sources_of
+from tmrl_ros.robot.tasks import TASKS
 from tmrl_ros.session import arguments, graph
 from tmrl_ros.session.graph import SessionOptions, build
 
@@ -71,6 +73,17 @@ def test_a_real_robot_is_not_waited_for_and_a_person_starts_it():
     assert not specs["policy"].parameters["wait_for_learner"]
     assert specs["supervisor"].parameters["placing"] == specs["supervisor"].parameters["judge"] == "operator"
     assert by_name("finetune", sim=False, reward="/r")["supervisor"].parameters["judge"] == "source"
+
+
+def test_a_robot_learns_a_task_of_any_name_and_a_simulation_its_own_alone():
+    specs = by_name("finetune", sim=False, task="stack_cups")
+    assert {spec.parameters["task"]["name"] for spec in specs.values()} == {"stack_cups"}
+    with pytest.raises(ConfigError, match=r"'stack_cups' is not simulated, pick_cube and push_cube are; .*sim:=false"):
+        by_name("finetune", task="stack_cups")
+
+
+def test_what_can_be_asked_of_a_simulation_is_what_it_has():
+    assert set(get_args(SimulatedTask)) == set(TASKS)
 
 
 def test_overrides_win_over_options_and_options_over_the_file(tmp_path):
@@ -175,7 +188,7 @@ def test_every_argument_is_described_and_its_default_valid():
         ("minutes=3", "write name:=value"),
         ("minutes:=soon", "minutes = 'soon'"),
         ("seed:=-1", "seed = '-1'"),
-        ("task:=juggle", "'pick_cube' or 'push_cube'"),
+        ("task:=Juggle 3", "task = 'Juggle 3'"),
     ],
 )
 def test_a_wrong_argument_is_named(word, sentence):
@@ -221,7 +234,8 @@ def test_a_robot_with_a_camera_learns_with_what_was_measured_in_simulation():
     for key in ("width_px", "height_px", "cloud"):
         assert real["perception"]["cameras"]["front"][key] == measured["perception"]["cameras"]["camera"][key]
     assert real["perception"]["state"] == measured["perception"]["state"]
-    assert validate(graph.SECTIONS["realsense"], real["realsense"]).cameras.keys() == real["perception"]["cameras"].keys()
+    devices = validate(graph.SECTIONS["realsense"], real["realsense"]).cameras
+    assert devices.keys() == real["perception"]["cameras"].keys()
     for name in graph.SECTIONS.keys() - {"pretrain", "policy", "learner", "perception", "realsense"}:
         assert real[name] == robot[name], "a robot's own settings are alike with a camera and without"
 

@@ -16,6 +16,8 @@ from tmrl_ros.errors import ConfigError
 
 Vector3 = tuple[float, float, float]
 CameraName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]  # becomes part of topics' names
+TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+SimulatedTask = Literal["pick_cube", "push_cube"]
 
 
 class Model(BaseModel):
@@ -66,7 +68,7 @@ class Shift(Model):
 
 
 class Task(Model):
-    name: Literal["pick_cube", "push_cube"] = "pick_cube"
+    name: TaskName = Field("pick_cube", description="a label on a robot; in simulation what is simulated")
     episode_s: float = Field(8.0, gt=0, le=120, description="robot time after which an episode is truncated")
     reset_s: float = Field(3.0, gt=0, le=60, description="robot time of a scripted reset")
 

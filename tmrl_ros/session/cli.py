@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tmrl_ros import __version__
+from tmrl_ros.config import SimulatedTask
 from tmrl_ros.errors import ConfigError, TmrlError
 from tmrl_ros.session import calibrate_cli, data_cli, reward_cli
 
@@ -16,7 +17,7 @@ app.add_typer(data_cli.app, name="data")
 app.add_typer(reward_cli.app, name="reward")
 app.command()(calibrate_cli.calibrate)
 INTERRUPTED = 130
-Task = Annotated[Literal["pick_cube", "push_cube"], typer.Option(help="What the robot is to do.")]
+Task = Annotated[SimulatedTask, typer.Option(help="What is simulated; a robot learns any: `tmrl up`, sim:=false.")]
 BiasCm = Annotated[float, typer.Option(min=0, max=20, help="How far the camera was knocked.")]
 Learning = Literal["tmrl", "dsrl", "rfs", "residual", "rlpd"]
 LearnedBy = Annotated[Learning, typer.Option(help="How it learns.")]

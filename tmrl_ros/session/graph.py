@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field
 
 from tmrl_ros import config
-from tmrl_ros.config import METHODS, Method, Model, validate
+from tmrl_ros.config import METHODS, Method, Model, SimulatedTask, TaskName, validate
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.parameters import merged, nested, read_parameters
 from tmrl_ros.perception.state import published_names
@@ -78,7 +78,7 @@ class SessionOptions(Model):
         description="what a person holds: to collect with (auto: a script in simulation, joy on a robot), or to take "
         "the arm from the policy with while it is fine-tuned",
     )
-    task: Literal["pick_cube", "push_cube"] = Field("pick_cube", description="what the robot learns")
+    task: TaskName = Field("pick_cube", description="what the robot learns; simulated are pick_cube and push_cube")
     method: Method = Field("tmrl", description="how it learns; base: not at all")
     seed: int = Field(0, ge=0, description="of start states, exploration and learning")
     minutes: float = Field(60.0, gt=0, le=24 * 60, description="robot time of a finetune session, resets included")
@@ -143,6 +143,11 @@ def build(kind: Kind, options: SessionOptions, overrides: dict[str, dict[str, An
         raise ConfigError(
             f"actor = {options.actor!r}: finetune does not begin with one; evaluate it (`tmrl up "
             "evaluate actor:=...`), or go on with the session that it is from (resume:=true, its run_dir, no actor)"
+        )
+    if options.sim and options.task not in get_args(SimulatedTask):
+        raise ConfigError(
+            f"task = {options.task!r} is not simulated, {' and '.join(get_args(SimulatedTask))} are; a robot takes any "
+            "name, with sim:=false"
         )
     if options.reward and options.sim:
         raise ConfigError("reward is for a robot: a simulation knows itself what succeeds; leave it out")
