@@ -120,5 +120,5 @@ def test_a_checkpoint_of_older_code_goes_on_and_takes_labels(tmp_path):
 
 @pytest.mark.parametrize("labels", [5, [[1, 2]], [["a", True]], [1]])
 def test_labels_that_are_none_are_refused(tmp_path, labels):
-    with pytest.raises(DataError, match="use an earlier checkpoint"):
+    with pytest.raises(DataError, match="remove the folder and resume, which learns the session's log again"):
         altered(tmp_path, labels=labels)

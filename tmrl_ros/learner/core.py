@@ -22,7 +22,7 @@ from tmrl_ros.learner.sac import Sac
 from tmrl_ros.policy import relabel
 from tmrl_ros.policy.actor_file import actor_tensors, write_actor
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.policy.checkpoint import META, read_checkpoint, write_checkpoint
+from tmrl_ros.policy.checkpoint import META, read_checkpoint, remedy, write_checkpoint
 from tmrl_ros.policy.heads import Heads
 from tmrl_ros.policy.steering import Steering
 from tmrl_ros.types import Modulation
@@ -184,7 +184,7 @@ class Learner:
             return self._take(folder, tensors, meta)
         except (AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError) as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            raise DataError(f"{folder}: is no learner's ({why}); use an earlier checkpoint") from None
+            raise DataError(f"{folder}: is no learner's ({why}); {remedy(LEARNER_FORMAT)}") from None
 
     def _take(self, folder: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> dict[str, Any]:
         own = self.config.model_dump(mode="json", exclude=FREE)
@@ -248,14 +248,14 @@ def _fits(heads: Heads, modulation: Modulation) -> bool:
 def _count(meta: dict[str, Any], name: str) -> int:
     count = meta.get(name)
     if type(count) is not int or count < 0:
-        raise DataError(f"{META}: {name} = {shown(count)} is no count; use an earlier checkpoint")
+        raise DataError(f"{META}: {name} = {shown(count)} is no count; {remedy(LEARNER_FORMAT)}")
     return count
 
 
 def _labels(listed: Any) -> dict[int, bool]:
     labels = dict(listed)
     if not all(type(episode) is int and type(success) is bool for episode, success in labels.items()):
-        raise DataError(f"{META}: {LABELS} = {shown(listed)} are no verdicts by episode; use an earlier checkpoint")
+        raise DataError(f"{META}: {LABELS} = {shown(listed)} are no verdicts by episode; {remedy(LEARNER_FORMAT)}")
     return labels
 
 

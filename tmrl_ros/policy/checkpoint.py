@@ -18,6 +18,10 @@ from tmrl_ros.documents import from_json, shown
 from tmrl_ros.errors import DataError
 
 TENSORS, META = "tensors.safetensors", "meta.json"
+AGAIN = {  # where the content of a damaged checkpoint is still to be had, by its kind
+    "tmrl_actor": "go back to one from the bag: tmrl actor BAG OUT --version N",
+    "tmrl_learner": "remove the folder and resume, which learns the session's log again, or start anew",
+}
 
 
 def write_checkpoint(folder: Path, tensors: dict[str, Tensor], meta: dict) -> None:
@@ -54,29 +58,32 @@ def read_checkpoint(folder: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
         raise DataError(f"{folder}: {error.strerror} ({Path(error.filename or '').name}); restore a copy") from None
 
 
+def remedy(kind: str) -> str:
+    """What a person can do about a damaged checkpoint of format `kind`."""
+    return AGAIN.get(kind.partition("/")[0], "restore a copy, or train it again")
+
+
 def _read(folder: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
-    meta, data = _read_meta(folder / META), (folder / TENSORS).read_bytes()
+    meta, data = _read_meta(folder / META, kind), (folder / TENSORS).read_bytes()
     if meta.get("format") != kind:
         raise DataError(f"{folder}: holds {shown(meta.get('format'))}, expected {kind!r}; check which folder was given")
     if hashlib.sha256(data).hexdigest() != meta.get("sha256"):
-        raise DataError(
-            f"{folder / TENSORS}: checksum differs, the file is damaged or cut short; use an earlier checkpoint"
-        )
+        raise DataError(f"{folder / TENSORS}: checksum differs, the file is damaged or cut short; {remedy(kind)}")
     try:
         return safetensors.torch.load(data), meta
     except Exception as error:  # the library raises its own type, and others for what it cannot hold
-        raise DataError(f"{folder / TENSORS}: no safetensors ({error}); use an earlier checkpoint") from None
+        raise DataError(f"{folder / TENSORS}: no safetensors ({error}); {remedy(kind)}") from None
 
 
-def _read_meta(file: Path) -> dict[str, Any]:
+def _read_meta(file: Path, kind: str) -> dict[str, Any]:
     try:
         meta = from_json(file.read_bytes())
     except ValueError:
-        raise DataError(f"{file}: not JSON, the file is damaged; use an earlier checkpoint") from None
+        raise DataError(f"{file}: not JSON, the file is damaged; {remedy(kind)}") from None
     if not isinstance(meta, dict):
-        raise DataError(f"{file}: describes no checkpoint, the file is damaged; use an earlier checkpoint")
+        raise DataError(f"{file}: describes no checkpoint, the file is damaged; {remedy(kind)}")
     if meta.get("meta_sha256", known := signature(meta)) != known:  # the first ones had none
-        raise DataError(f"{file}: checksum differs, the file is damaged; use an earlier checkpoint")
+        raise DataError(f"{file}: checksum differs, the file is damaged; {remedy(kind)}")
     return meta
 
 

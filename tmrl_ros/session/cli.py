@@ -214,6 +214,26 @@ def replay(
 
 
 @app.command()
+def actor(
+    bag: Annotated[Path, typer.Argument(help="Bag of a finetune session.")],
+    out: Annotated[Path | None, typer.Argument(help="Folder for the actor; left out: nothing is written.")] = None,
+    version: Annotated[int | None, typer.Option(min=0, help="Which one; left out: what there is is listed.")] = None,
+    base: Annotated[Path | None, typer.Option(help="Base policy, where it is no longer where it was.")] = None,
+) -> None:
+    """Go back to an earlier actor: list the versions in a bag, or write one for `tmrl evaluate` and actor:=OUT."""
+    from tmrl_ros.session import actor_versions
+
+    if version is None:
+        actor_versions.say(bag)
+        print(f"write one: tmrl actor {bag} {out or 'OUT'} --version N")
+    elif out is None:
+        raise ConfigError(f"--version {version} needs a folder: tmrl actor {bag} OUT --version {version}")
+    else:
+        actor_versions.write(bag, out, version, base)
+        print(f"{out}: version {version}")
+
+
+@app.command()
 def preflight(
     seconds: Annotated[float, typer.Option(min=1, max=60, help="How long to listen.")] = 3.0,
     namespace: Annotated[str, typer.Option(help="ROS namespace of the robot.")] = "",
