@@ -1,12 +1,16 @@
 """Learning from bags alone: the session's learner again, bit for bit, and a place in time for every other recording."""
 
+import shutil
+
 import numpy as np
 import pytest
+import safetensors.torch
 
 from tmrl_ros.config import LearnerConfig, Timing, validate
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.nodes import replay
+from tmrl_ros.policy.actor_file import actor_tensors, load_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.session import cli, from_bag, summary
 from tmrl_ros.session.starter import run_session
@@ -98,6 +102,22 @@ def test_a_session_has_its_report_from_the_bag_alone(recorded, tmp_path, monkeyp
     assert "not evaluated" in page and "learner" in (folder / "config.yaml").read_text()
     assert tmrl(monkeypatch, "report", folder, "--before", tmp_path) == 2
     assert "holds no bag" in capsys.readouterr().err
+
+
+def test_a_recorded_session_gives_back_its_actors_from_a_bag_without_its_folder(
+    recorded, tmp_path, monkeypatch, capsys
+):
+    shutil.copytree(recorded[0] / "bag", tmp_path / "bag")
+    parameters = {version: data for version, data in replay.actor_updates(tmp_path / "bag") if data}
+    assert tmrl(monkeypatch, "actor", tmp_path / "bag") == 0
+    listed = [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()[1:-1]]
+    assert len(listed) > 1 and set(listed) <= set(parameters) and listed[-1] == max(parameters)
+    version = listed[0]
+    assert tmrl(monkeypatch, "actor", tmp_path / "bag", tmp_path / "out", f"--version={version}") == 0
+    own, horizon = BasePolicy.load(recorded[1].base), recorded[1].timing.execution_horizon
+    steering, actor, critic, found = load_actor(tmp_path / "out", own, horizon)
+    assert found == version and steering.config == recorded[1].steering
+    assert safetensors.torch.save(actor_tensors(actor, critic)) == parameters[version]
 
 
 def test_bags_without_decisions_and_doubtful_wishes_are_refused_in_a_sentence(recorded, tmp_path, monkeypatch, capsys):
