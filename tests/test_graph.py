@@ -204,7 +204,7 @@ def test_both_parameter_files_are_found_and_valid():
 
 
 def test_every_section_of_a_file_is_checked_also_one_that_no_node_reads_here(tmp_path):
-    for file in (graph.shipped("sim.yaml"), graph.shipped("real.yaml")):
+    for file in map(graph.shipped, ("sim.yaml", "real.yaml", "real_image.yaml")):
         assert graph.sections(str(file)).keys() == graph.SECTIONS.keys()
     for name in graph.SECTIONS:
         file = tmp_path / "cell.yaml"
@@ -214,12 +214,12 @@ def test_every_section_of_a_file_is_checked_also_one_that_no_node_reads_here(tmp
 
 
 def deployment(name):
-    return parameters.read_parameters(graph.parameters_file("").with_name(f"{name}.yaml"), graph.SECTIONS)
+    return parameters.read_parameters(graph.shipped(f"{name}.yaml"), graph.SECTIONS)
 
 
 @pytest.mark.parametrize("kind", ["collect", "evaluate", "finetune"])
 def test_a_robot_with_a_camera_needs_nobody_who_tracks_objects(kind):
-    file = str(graph.parameters_file("").with_name("real_image.yaml"))
+    file = str(graph.shipped("real_image.yaml"))
     perception = by_name(kind, sim=False, params_file=file)["perception"].parameters
     assert list(perception["cameras"]) == ["front"] and perception["calibration"]
     assert "objects" not in sources_of(validate(PerceptionConfig, perception).state.split())
