@@ -19,6 +19,8 @@ setup(
         (f"share/{PACKAGE}/launch", glob("launch/*.launch.py")),
         (f"share/{PACKAGE}/config", glob("config/*.yaml")),
         (f"share/{PACKAGE}/urdf", glob("urdf/*")),
+        (f"share/{PACKAGE}/bin", ["hook/tmrl"]),
+        (f"share/{PACKAGE}/hook", ["hook/tmrl.dsv", "hook/tmrl.sh"]),  # named in colcon.pkg
     ],
     install_requires=["setuptools"],
     zip_safe=False,

@@ -1,6 +1,8 @@
 """What colcon, rosdep and a reader of the package find: metadata, console scripts, messages, tables that agree."""
 
 import ast
+import json
+import os
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -104,6 +106,36 @@ def test_requirements_are_pinned():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     loose = [line for line in lines if line and not line.startswith("#") and "==" not in line]
     assert not loose
+
+
+def pins(path):
+    """What is asked of each package, by name."""
+    lines = (ROOT / path).read_text().splitlines()
+    return dict(re.match(r"([\w-]+).*?([=<]=?.*?)(?:\s|$)", line).groups() for line in lines if re.match(r"\w", line))
+
+
+def test_jazzy_differs_from_the_index_only_where_numpy_1_makes_it():
+    index, jazzy = pins("requirements.txt"), pins("requirements-jazzy.txt")
+    assert jazzy["numpy"] == "<2"
+    ours = {name for name in index if not name.startswith(("ros-", "colcon-", "catkin-")) and name != "ninja"}
+    assert set(jazzy) == ours
+    assert {name for name in ours if index[name] != jazzy[name]} == {"numpy", "opencv-python-headless", "zarr"}
+
+
+def test_the_image_installs_what_the_guide_does_and_a_container_finds_its_work_again():
+    image, compose = (ROOT / "docker/Dockerfile").read_text(), (ROOT / "docker/compose.yaml").read_text()
+    assert "pip install --no-cache-dir -r requirements-jazzy.txt" in image
+    assert "pip install -r src/tmrl_ros/requirements-jazzy.txt" in (ROOT / "docs/robot.md").read_text()
+    assert "WORKDIR /work\n" in image and "}:/work\n" in compose
+    assert "/dev/bus/usb:/dev/bus/usb" in compose and "c 189:* rmw" in compose
+
+
+def test_colcon_puts_tmrl_on_the_path():
+    installed = (ROOT / "setup.py").read_text()
+    for hook in json.loads((ROOT / "colcon.pkg").read_text())["hooks"]:
+        file = ROOT / "hook" / Path(hook).name
+        assert "share/tmrl_ros/bin" in file.read_text() and f'"hook/{file.name}"' in installed
+    assert os.access(ROOT / "hook/tmrl", os.X_OK)
 
 
 def test_ci_calls_make_test():
