@@ -2,14 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from tmrl_ros.config import ActorConfig, BaseConfig, LearnerConfig, SafetyLimits, SteeringConfig, Timing
+from tmrl_ros.config import ActorConfig, BaseConfig, LearnerConfig, SteeringConfig, Timing
 from tmrl_ros.errors import ConfigError
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.policy.actor_file import load_actor
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.policy.steering import Steering, as_run
-from tmrl_ros.supervisor.gripper import Gripper
-from tmrl_ros.supervisor.limits import row_displacement
+from tmrl_ros.policy.steering import Steering
 from tmrl_ros.types import Modulation
 
 torch.manual_seed(0)
@@ -87,24 +85,6 @@ def test_critics_of_methods_with_a_residual_judge_the_rows_that_ran(method):
     judged = steer.judged_of(features, steer.modulation(u), ran, 1).view(2, 2)
     planned = steer.chunk(features[None], u[None])[0, :2]
     assert judged[0].tolist() == pytest.approx([0.3, -0.2]) and torch.equal(judged[1], planned[1])
-
-
-def test_rows_of_an_arm_are_judged_as_the_supervisor_runs_them():
-    limits, timing = SafetyLimits(), Timing()
-    rows = torch.rand(200, 2, 4) * 2 - 1
-    for planned, ran in zip(rows.flatten(0, 1).numpy(), as_run(rows).flatten(0, 1), strict=True):
-        moved = row_displacement(planned, limits, 1 / timing.action_hz) / limits.step_m
-        np.testing.assert_allclose(ran[:3], moved, atol=1e-6)
-        if abs(planned[3]) > 0.1:
-            assert ran[3] == Gripper().grip(planned[3], 0)
-
-
-def test_what_an_arm_ran_is_judged_as_it_is_and_gradients_pass_to_each_entry():
-    ran = torch.tensor([[0.6, -0.8, 0.0, 1.0], [0.1, 0.2, 0.3, -1.0]])
-    torch.testing.assert_close(as_run(ran), ran)
-    rows = torch.full((3, 4), 0.4, requires_grad=True)
-    as_run(rows).sum().backward()
-    assert (rows.grad == 1).all()
 
 
 def test_gradients_of_what_critics_judge_reach_the_noise_and_the_residual_and_not_the_base():

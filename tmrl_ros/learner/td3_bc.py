@@ -13,7 +13,7 @@ from torch import Tensor
 from tmrl_ros.config import OfflineConfig, SacConfig
 from tmrl_ros.policy.actor import Actor, Critic
 from tmrl_ros.policy.ensemble import Ensemble
-from tmrl_ros.policy.steering import Steering, as_run
+from tmrl_ros.policy.steering import Steering
 
 
 class Td3Bc:
@@ -42,9 +42,9 @@ class Td3Bc:
     def actor_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict]:
         """(pi(s) - a)^2 - alpha Q(s, pi(s)) / mean |Q|, with the first critic."""
         features = batch["features"]
-        rows = self.steering.planned(features, _mean(self.actor, features))
-        imitation = (rows.flatten(1) - batch["action"]).square().mean()
-        q = self.critic(features, as_run(rows).flatten(1))[0]
+        judged = self.steering.judged(features, _mean(self.actor, features))
+        imitation = (judged - batch["action"]).square().mean()
+        q = self.critic(features, judged)[0]
         loss = imitation - self.config.alpha * q.mean() / q.detach().abs().mean().clamp(min=1e-6)
         return loss, {"actor/imitation": imitation.detach(), "critic/q": q.detach().mean()}
 

@@ -17,7 +17,7 @@ from tmrl_ros.config import ActorConfig, SteeringConfig
 from tmrl_ros.policy.actor import Actor, Critic
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.heads import make_heads
-from tmrl_ros.types import ACTION_NAMES, Modulation
+from tmrl_ros.types import Modulation
 
 
 class Steering:
@@ -78,13 +78,13 @@ class Steering:
         rest = torch.zeros(n, base.horizon - rows.shape[1], base.action_dim)  # never runs
         return torch.cat([rows, rest], 1)
 
-    def planned(self, features: Tensor, u: Tensor) -> Tensor:
-        """The rows [n, rows, action_dim] of the chunk that u stands for and that are executed."""
-        return self.chunk(features, u)[:, : self.rows]
-
     def judged(self, features: Tensor, u: Tensor) -> Tensor:
-        """What critics see [n, judged_dim] if the actor chooses u: u itself, or the rows as they would run."""
-        return as_run(self.planned(features, u)).flatten(1) if self.judges_action else u
+        """What critics see [n, judged_dim] if the actor chooses u: u itself, or the rows as it wishes them.
+
+        What ran (judged_of) differs in that a step is at most one long and the hand open or closed. Critics that were
+        asked about rows made so, and critics that learned from wishes, did worse (docs/decisions.md).
+        """
+        return self.chunk(features, u)[:, : self.rows].flatten(1) if self.judges_action else u
 
     def judged_of(self, features: Tensor, modulation: Modulation, actions: np.ndarray, executed: int) -> Tensor:
         """The same [judged_dim] of a decision that ran: `actions` float32 [rows, action_dim], `executed` of them.
@@ -95,7 +95,7 @@ class Steering:
         if not self.judges_action:
             return u
         with torch.no_grad():
-            rows = as_run(self.planned(features[None], u[None])[0])
+            rows = self.chunk(features[None], u[None])[0, : self.rows]
         rows[:executed] = torch.as_tensor(actions[:executed])
         return rows.flatten()
 
@@ -154,18 +154,3 @@ class Steering:
         wide = features.expand(len(noise), -1)
         u, _ = actor.sample(wide, noise)
         return u[critic(wide, self.judged(wide, u)).min(0).values.argmax()]
-
-
-def as_run(rows: Tensor) -> Tensor:
-    """Rows [..., 4] of dx, dy, dz, grip as the supervisor runs them, differentiable.
-
-    A displacement is at most one step long, and the hand is open (-1) or closed (1). What ran is in the replay, so
-    critics that were asked about anything else would be asked about what they never saw. The hand's gradient is passed
-    through. Rows of another width are not an arm's and run as they are.
-    """
-    if rows.shape[-1] != len(ACTION_NAMES):
-        return rows
-    step, grip = rows[..., :3], rows[..., 3:]
-    step = step / torch.linalg.vector_norm(step, dim=-1, keepdim=True).clamp(min=1.0)
-    hand = torch.where(grip > 0, 1.0, -1.0)
-    return torch.cat([step, grip + (hand - grip).detach()], -1)
