@@ -470,3 +470,18 @@ def test_a_driver_that_repeats_itself_while_the_arm_is_to_move_is_a_fault():
         run.tick()
     status = run.core.status()
     assert status.mode == Mode.FAULT and "repeat themselves" in status.reason
+
+
+def test_where_a_person_judges_the_last_episode_may_be_labelled_until_they_have_put_the_objects_back():
+    run = session(episodes=2, judge="operator", placing="operator", task={"reset_s": 0.5, "episode_s": 1.0})
+    placed = 0
+    while placed < 3:
+        run.run(until=lambda s: s.core.asks)
+        if placed:
+            run.core.label(placed - 1, True)
+        run.core.objects_placed()
+        placed += 1
+        run.run(0.1)
+    run.run(2.0)
+    status = run.core.status()
+    assert (status.state, status.episodes, status.successes) == (SessionState.ENDED, 2, 2)

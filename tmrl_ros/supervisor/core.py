@@ -307,13 +307,18 @@ class SupervisorCore:
         self.arbiter.want(mode)
 
     def _after_episode(self) -> None:
-        episodes = self.runner.tally.episodes
         if self._time_is_up():
             self.end(f"{self.config.session_min:g} robot-minutes are over")
-        elif self.config.mode != "finetune" and episodes >= self.config.episodes:
-            self.end(f"{episodes} episodes are done")
+        elif self._all_are_done() and (self.config.mode, self.config.judge) != ("evaluate", "operator"):
+            self._end_as_done()  # an operator may still label the last one, in the reset
         else:
             self._begin_reset()
+
+    def _all_are_done(self) -> bool:
+        return self.config.mode != "finetune" and self.runner.tally.episodes >= self.config.episodes
+
+    def _end_as_done(self) -> None:
+        self.end(f"{self.runner.tally.episodes} episodes are done")
 
     def _begin_reset(self) -> None:
         by_hand = self.config.placing == "operator"
@@ -326,6 +331,8 @@ class SupervisorCore:
         phase = self._reset.tick(self.motion.dt)
         if phase == Phase.FAILED:
             self._reset_failed("the reset was not done in time or the objects could not be placed")
+        elif phase == Phase.DONE and self._all_are_done():
+            self._end_as_done()
         elif phase == Phase.DONE:
             self.motion.stop()
             self.arbiter.want(self.runner.source)
