@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,25 @@ def test_a_clock_that_was_set_back_under_a_thousand_states_a_second_costs_half_a
     assert other[9][0] <= again[0] <= other[11][0] and again == list(range(again[0], -9700))
 
 
+@pytest.mark.parametrize(
+    ("stamp_s", "came_s", "waited"),
+    [
+        (-9.5, 0.625, False),  # half a period after the first of them, and as late
+        (-9.5625, 0.5625, True),
+        (-9.25, 0.625, False),  # a quarter of a period less late
+        (-9.125, 0.625, True),
+        (-9.75, 0.625, False),
+        (-9.875, 0.625, True),  # more than a quarter later
+    ],
+)
+def test_what_is_as_late_for_half_a_period_is_another_lag(stamp_s, came_s, waited):
+    backlog = Backlog(period_s=1.0)
+    for _ in range(1 if waited else 2):  # and again, after one that came in time
+        assert not backlog.waited(0, 0.0)
+        assert backlog.waited(-10_000 * MS, 0.125)
+        assert backlog.waited(round(stamp_s * 1e9), came_s) is waited
+
+
 def test_of_a_thousand_states_a_second_that_waited_only_the_newest_are_taken():
     behind = [(stamp, 5.4 + (stamp - 100) * 1e-5) for stamp in range(100, 400)]  # a hundred times as fast as they were
     late = [stamp for stamp, came_s in behind if came_s - 5 - stamp / 1e3 > 0.016]
@@ -128,3 +149,10 @@ def test_an_arm_that_shall_stand_may_be_measured_the_same_and_time_counts_from_i
         2160,
         2180,
     ]
+
+
+@pytest.mark.parametrize(("ns", "frozen"), [(100_000_000, False), (100_000_001, True)])
+def test_frozen_is_what_repeats_for_more_than_100_ms(ns, frozen):
+    repeats, still = Repeats(), seen(0)
+    assert not repeats.frozen(still, moves=True)
+    assert repeats.frozen(replace(still, stamp_ns=ns), moves=True) is frozen

@@ -46,19 +46,19 @@ class Backlog:
     def __init__(self, period_s: float):
         self._period_s = period_s
         self._came_s = self._lag_s = math.inf  # of the last that came; of the last that was taken
-        self._since_s = self._behind_s = math.inf  # of the first that was not: when it came, and how late it was
+        self._since_s = self._behind_s = math.inf  # of the first that was not: when it came; how late it was
 
     def waited(self, stamp_ns: int, now_s: float) -> bool:
         lag_s, gap_s, self._came_s = now_s - stamp_ns / 1e9, now_s - self._came_s, now_s
         paced = PACE[0] * self._period_s < gap_s < PACE[1] * self._period_s
         if lag_s - self._lag_s > LATE * self._period_s and not paced and not self._persists(lag_s, now_s):
             return True
-        self._lag_s, self._since_s = lag_s, math.inf
+        self._lag_s, self._behind_s = lag_s, math.inf
         return False
 
     def _persists(self, lag_s: float, now_s: float) -> bool:
         """Whether states have come as late as this one for half a period, at the pace of their stamps."""
-        if self._since_s == math.inf or abs(lag_s - self._behind_s) > CATCHES_UP * self._period_s:
+        if abs(lag_s - self._behind_s) > CATCHES_UP * self._period_s:
             self._since_s, self._behind_s = now_s, lag_s
         return now_s - self._since_s >= PACE[0] * self._period_s
 
@@ -67,7 +67,7 @@ class Repeats:
     """Tells a driver that says the same for ever, with fresh stamps, from an arm that stands: measurements tremble."""
 
     def __init__(self):
-        self._last, self._since_ns = None, 0
+        self._last = self._since_ns = None
 
     def frozen(self, robot: RobotState, moves: bool) -> bool:
         """Whether an arm that is commanded to move (`moves`) has been measured the same for longer than FROZEN_NS."""
