@@ -243,13 +243,13 @@ class Rig(Node):
         self.destroy_client(client)
         return future.result().message
 
-    def attend(self, name: str = "rig") -> None:
+    def attend(self) -> None:
         """Be there as an operator, until `repeating` loses "operator"."""
         if self._operator is None:
             self._operator = OPERATOR.publisher(self)
             self.until(self._operator.get_subscription_count)
             self.spin(0.3)  # discovery goes both ways
-        self.repeat("operator", cell.OPERATOR_HZ, lambda: self._operator.publish(String(data=name)))
+        self.repeat("operator", cell.OPERATOR_HZ, lambda: self._operator.publish(String(data="rig")))
 
 
 def wandering_base(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from tmrl_ros.perception.state import STATE_NAMES
 from tmrl_ros.policy.pretrain import pretrain
 from tmrl_ros.robot.sim import SimRobot
 from tmrl_ros.robot.teleop_script import ScriptedTeleop
+from tmrl_ros.session import cli
 from tmrl_ros.session.graph import NodeSpec, SessionOptions, build
 from tmrl_ros.session.inprocess import InProcessSession
 from tmrl_ros.supervisor.core import SupervisorCore
@@ -31,6 +32,19 @@ QUICK_TASK = {"episode_s": 6.0, "reset_s": 2.0}
 class Pretrained:
     demos: Path  # demonstration store
     base: Path  # folder of the base policy
+
+
+@pytest.fixture
+def tmrl(monkeypatch, capsys):
+    """tmrl(*words): (status, stdout, stderr) of the real command."""
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["tmrl", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tmrl_ros.nodes.convert import actor_update_msg, to_msg
 from tmrl_ros.parameters import write_parameters
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint
-from tmrl_ros.session import actor_versions, cli
+from tmrl_ros.session import actor_versions
 from tmrl_ros.types import Decision, EpisodeEvent, Mode, Modulation
 
 SECOND, PERIOD, PER_EPISODE = 10**9, 4, 8  # a decision takes a second, an episode eight
@@ -67,17 +67,6 @@ def session(pretrained, tmp_path):
                 update = actor_update_msg(made.next_stamp_ns, learner.version, "tmrl", parameters, {})
                 write("ActorUpdate", made.next_stamp_ns, update)
     return tmp_path / "bag", learner, tmp_path / "own"
-
-
-@pytest.fixture
-def tmrl(monkeypatch, capsys):
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["tmrl", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_the_last_actor_of_each_episode_is_listed_with_what_the_robot_did_until_then(session, tmrl):

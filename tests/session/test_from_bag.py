@@ -12,7 +12,7 @@ from tmrl_ros.learner.core import Learner
 from tmrl_ros.nodes import replay
 from tmrl_ros.policy.actor_file import actor_tensors, load_actor
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.session import cli, from_bag, summary
+from tmrl_ros.session import from_bag, summary
 from tmrl_ros.session.starter import run_session
 
 PATIENCE_S = 60.0
@@ -67,19 +67,12 @@ def test_two_bags_follow_one_another_and_keep_their_episodes_apart(recorded, ses
     np.testing.assert_array_equal(both["features"], np.tile(one["features"], (2, 1)))
 
 
-def tmrl(monkeypatch, *words) -> int:
-    monkeypatch.setattr("sys.argv", ["tmrl", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code
-
-
-def test_the_command_learns_and_leaves_an_actor(recorded, tmp_path, monkeypatch, capsys):
+def test_the_command_learns_and_leaves_an_actor(recorded, tmrl, tmp_path):
     folder, config = recorded
     words = ["train", config.base, tmp_path / "run", "--from-bag", folder / "bag", "--live", "--updates=5"]
-    assert tmrl(monkeypatch, *words, f"--params-file={folder / 'parameters.yaml'}") == 0
+    status, out, _ = tmrl(*words, f"--params-file={folder / 'parameters.yaml'}")
     count = len(list(replay.transitions(folder / "bag", Timing())))
-    assert f"{count} decisions" in capsys.readouterr().out
+    assert status == 0 and f"{count} decisions" in out
     learned = learner(config)
     learned.restore(tmp_path / "run/learner")
     expected = learner(config)
@@ -90,37 +83,36 @@ def test_the_command_learns_and_leaves_an_actor(recorded, tmp_path, monkeypatch,
     assert (tmp_path / "run/actor/meta.json").exists()
 
 
-def test_a_session_has_its_report_from_the_bag_alone(recorded, tmp_path, monkeypatch, capsys):
+def test_a_session_has_its_report_from_the_bag_alone(recorded, tmrl, tmp_path):
     folder, config = tmp_path / "session", recorded[1]
     folder.mkdir()
     for name in ("bag", "parameters.yaml"):
         (folder / name).symlink_to(recorded[0] / name)
-    assert tmrl(monkeypatch, "report", folder) == 0
+    assert tmrl("report", folder)[0] == 0
     result, page = summary.read(folder), (folder / "report.html").read_text()
     assert (result["task"], result["method"]) == ("pick_cube", config.method)
     assert result["robot_minutes"] == pytest.approx(MINUTES, abs=0.1) and result["updates"] > 20
     assert "not evaluated" in page and "learner" in (folder / "config.yaml").read_text()
-    assert tmrl(monkeypatch, "report", folder, "--before", tmp_path) == 2
-    assert "holds no bag" in capsys.readouterr().err
+    status, _, err = tmrl("report", folder, "--before", tmp_path)
+    assert status == 2 and "holds no bag" in err
 
 
-def test_a_recorded_session_gives_back_its_actors_from_a_bag_without_its_folder(
-    recorded, tmp_path, monkeypatch, capsys
-):
+def test_a_recorded_session_gives_back_its_actors_from_a_bag_without_its_folder(recorded, tmrl, tmp_path):
     shutil.copytree(recorded[0] / "bag", tmp_path / "bag")
     parameters = {version: data for version, data in replay.actor_updates(tmp_path / "bag") if data}
-    assert tmrl(monkeypatch, "actor", tmp_path / "bag") == 0
-    listed = [int(line.split()[0]) for line in capsys.readouterr().out.splitlines()[1:-1]]
+    status, out, _ = tmrl("actor", tmp_path / "bag")
+    assert status == 0
+    listed = [int(line.split()[0]) for line in out.splitlines()[1:-1]]
     assert len(listed) > 1 and set(listed) <= set(parameters) and listed[-1] == max(parameters)
     version = listed[0]
-    assert tmrl(monkeypatch, "actor", tmp_path / "bag", tmp_path / "out", f"--version={version}") == 0
+    assert tmrl("actor", tmp_path / "bag", tmp_path / "out", f"--version={version}")[0] == 0
     own, horizon = BasePolicy.load(recorded[1].base), recorded[1].timing.execution_horizon
     steering, actor, critic, found = load_actor(tmp_path / "out", own, horizon)
     assert found == version and steering.config == recorded[1].steering
     assert safetensors.torch.save(actor_tensors(actor, critic)) == parameters[version]
 
 
-def test_bags_without_decisions_and_doubtful_wishes_are_refused_in_a_sentence(recorded, tmp_path, monkeypatch, capsys):
+def test_bags_without_decisions_and_doubtful_wishes_are_refused_in_a_sentence(recorded, tmrl, tmp_path):
     with BagWriter(tmp_path / "empty"):
         pass
     base = recorded[1].base
@@ -129,6 +121,6 @@ def test_bags_without_decisions_and_doubtful_wishes_are_refused_in_a_sentence(re
         (tmp_path / "nowhere", [], "nowhere is not a bag"),
         (tmp_path / "empty", ["--offline"], "is a source of its own"),
     ):
-        assert tmrl(monkeypatch, "train", base, tmp_path / "run", "--from-bag", bag, *more) == 2
-        assert sentence in capsys.readouterr().err
+        status, _, err = tmrl("train", base, tmp_path / "run", "--from-bag", bag, *more)
+        assert status == 2 and sentence in err
         assert not (tmp_path / "run").exists()

@@ -7,12 +7,11 @@ import pytest
 from tmrl_ros.data import store
 from tmrl_ros.perception.state import STATE_NAMES
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.session import cli
 from tmrl_ros.types import ACTION_NAMES
 
 
 @pytest.fixture
-def pretrain(pretrained, monkeypatch, capsys, tmp_path):
+def pretrain(pretrained, tmrl, monkeypatch, tmp_path):
     """pretrain(scale, **meta): status and stderr of pre-training for a few steps on a store that differs in those."""
     (tmp_path / "quick.yaml").write_text("pretrain: {ros__parameters: {policy: {width: 16, layers: 1, steps: 3}}}\n")
     monkeypatch.chdir(tmp_path)
@@ -21,10 +20,8 @@ def pretrain(pretrained, monkeypatch, capsys, tmp_path):
         made = store.read(pretrained.demos)
         meta = made.meta.model_copy(update=meta)
         store.write("demos.zarr", dataclasses.replace(made, meta=meta, actions=made.actions * scale))
-        monkeypatch.setattr("sys.argv", ["tmrl", "pretrain", "demos.zarr", "base", "--params-file=quick.yaml"])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, capsys.readouterr().err
+        status, _, err = tmrl("pretrain", "demos.zarr", "base", "--params-file=quick.yaml")
+        return status, err
 
     return run
 

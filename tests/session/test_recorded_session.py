@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.parameters import write_parameters
-from tmrl_ros.session import cli, replay
+from tmrl_ros.session import replay
 from tmrl_ros.session.starter import run_session
 from tmrl_ros.types import EMPTY, Decision, Mode, Modulation, Observation
 
@@ -88,31 +88,24 @@ def test_a_lost_observation_is_said(altered):
     assert "made no transition: observation missing" in " ".join(comparison.notes)
 
 
-def tmrl(monkeypatch, *words) -> int:
-    monkeypatch.setattr("sys.argv", ["tmrl", "replay", *map(str, words)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code
-
-
-def test_the_command_says_what_it_found(recording, monkeypatch, capsys, tmp_path):
-    assert tmrl(monkeypatch, recording.bag) == 0
-    assert "action chunks are bit for bit as recorded" in capsys.readouterr().out
-    assert tmrl(monkeypatch, tmp_path / "nowhere") == 2
-    assert tmrl(monkeypatch, recording.bag, "--base", tmp_path) == 2
-    assert "no checkpoint here" in capsys.readouterr().err
+def test_the_command_says_what_it_found(recording, tmrl, monkeypatch, tmp_path):
+    status, out, _ = tmrl("replay", recording.bag)
+    assert status == 0 and "action chunks are bit for bit as recorded" in out
+    assert tmrl("replay", tmp_path / "nowhere")[0] == 2
+    status, _, err = tmrl("replay", recording.bag, "--base", tmp_path)
+    assert status == 2 and "no checkpoint here" in err
     monkeypatch.setattr(replay.Comparison, "same", False)
-    assert tmrl(monkeypatch, recording.bag) == 1
+    assert tmrl("replay", recording.bag)[0] == 1
 
 
-def test_a_bag_with_nothing_to_compare_is_refused(monkeypatch, capsys, tmp_path):
+def test_a_bag_with_nothing_to_compare_is_refused(tmrl, tmp_path):
     with BagWriter(tmp_path / "bag"):
         pass
-    assert tmrl(monkeypatch, tmp_path / "bag") == 2
-    assert "parameters.yaml does not exist" in capsys.readouterr().err
+    status, _, err = tmrl("replay", tmp_path / "bag")
+    assert status == 2 and "parameters.yaml does not exist" in err
     write_parameters(tmp_path / "parameters.yaml", {})
-    assert tmrl(monkeypatch, tmp_path / "bag") == 2
-    assert "holds no action chunk and no transition" in capsys.readouterr().err
+    status, _, err = tmrl("replay", tmp_path / "bag")
+    assert status == 2 and "holds no action chunk and no transition" in err
 
 
 @settings(max_examples=20)

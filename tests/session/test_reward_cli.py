@@ -14,7 +14,6 @@ from tmrl_ros.data import schema
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.nodes import convert
 from tmrl_ros.reward.classifier import Classifier
-from tmrl_ros.session import cli
 from tmrl_ros.types import Observation
 
 sys.path.append(str(Path(__file__).parents[1] / "reward"))
@@ -48,15 +47,8 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def tmrl(monkeypatch, capsys, folder):
-    def run(*words):
-        words = ["tmrl", "reward", *map(str, words), "--params-file", str(folder / "params.yaml")]
-        monkeypatch.setattr("sys.argv", words)
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
+def tmrl(tmrl, folder):
+    return lambda *words: tmrl("reward", *words, "--params-file", folder / "params.yaml")
 
 
 def test_a_labelled_bag_becomes_frames_and_frames_a_classifier(tmrl, folder):

@@ -10,12 +10,11 @@ from tmrl_ros.config import METHODS, LearnerConfig
 from tmrl_ros.data import store
 from tmrl_ros.learner.core import Learner
 from tmrl_ros.policy.base import BasePolicy
-from tmrl_ros.session import cli
 
 
 @pytest.fixture
-def tmrl(monkeypatch, capsys, tmp_path):
-    """tmrl(*words): (status, stdout, stderr) in an empty folder, with a parameter file of short episodes."""
+def tmrl(tmrl, monkeypatch, tmp_path):
+    """The command in an empty folder, with a parameter file of short episodes."""
     quick = {"task": {"episode_s": 0.8, "reset_s": 2.5}}
     nodes = {
         "/**": quick,
@@ -24,14 +23,7 @@ def tmrl(monkeypatch, capsys, tmp_path):
     }
     (tmp_path / "quick.yaml").write_text(yaml.safe_dump({k: {"ros__parameters": v} for k, v in nodes.items()}))
     monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["tmrl", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
+    return tmrl
 
 
 def test_an_actor_trained_in_simulation_can_be_evaluated(tmrl, pretrained, tmp_path):

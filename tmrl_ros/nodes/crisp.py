@@ -36,24 +36,25 @@ class Crisp(Node):
         self.create_timer(1 / self.config.stream_hz, self._stream, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_window(self, message):
+        now_ns = self.get_clock().now().nanoseconds
         try:
             window = convert.from_msg(message)
-            trajectory.check_clock(window, self.get_clock().now().nanoseconds)
+            trajectory.check_clock(window, now_ns)
         except ActionError as error:
             return self.get_logger().error(str(error), throttle_duration_sec=1.0)
-        if self._window is None or window.stamp_ns > self._window.stamp_ns or self._is_of_before():
+        if self._window is None or window.stamp_ns > self._window.stamp_ns or self._is_of_before(now_ns):
             self._window = window
         return None
 
-    def _is_of_before(self) -> bool:
+    def _is_of_before(self, now_ns: int) -> bool:
         """The window is far in the future: the clock was set back since it came."""
-        return self._window.stamp_ns - self.get_clock().now().nanoseconds > AHEAD_NS
+        return self._window.stamp_ns - now_ns > AHEAD_NS
 
     def _stream(self):
         if self._window is None:
             return
         now_ns = self.get_clock().now().nanoseconds
-        if self._q is not None and self._is_of_before():
+        if self._q is not None and self._is_of_before(now_ns):
             dq = np.zeros(7)  # stand until a window of the new clock comes
         else:
             (self._q,), (dq,) = trajectory.evaluate(self._window, np.array([(now_ns - self._window.stamp_ns) * 1e-9]))

@@ -48,8 +48,9 @@ def versions(bag: Path) -> list[Version]:
 
 def say(bag: Path) -> None:
     """The versions as a table on stdout."""
+    entries = versions(bag)
     print(f"{'version':>9}  {'robot minutes':>13}  success of the last {summary.WINDOW} episodes until then")
-    for entry in versions(bag):
+    for entry in entries:
         rate = f"{entry.successes} of {entry.episodes}"
         print(f"{entry.version:>9}  {entry.robot_minutes:>13.1f}  {rate if entry.episodes else 'none judged yet'}")
 

@@ -178,12 +178,9 @@ def _compare_transitions(recording: Recording, stretches: list[list], comparison
     transitions = [t for stretch in stretches for t in _assembled(recording, stretch, comparison)]
     comparison.transitions = len(transitions)
     if (recording.folder / "checkpoints/learner").exists():
-        labels = [label for stretch in stretches for record in stretch if (label := _label(record))]
+        events = [record for stretch in stretches for record in stretch if isinstance(record, EpisodeEvent)]
+        labels = [label for label in map(Label.of, events) if label]
         _compare_with_learner(recording, transitions, labels, comparison)
-
-
-def _label(record) -> Label | None:
-    return Label.of(record) if isinstance(record, EpisodeEvent) else None
 
 
 def _assembled(recording: Recording, stretch: list, comparison: Comparison) -> list[Transition]:

@@ -94,15 +94,21 @@ class SupervisorCore:
         """A person's fresh action after a hold: from where the command is, so that nothing jumps, a reset follows."""
         if not self.arbiter.latched:
             raise TmrlError("there is no hold to resume from")
-        if self._pressed:
-            raise TmrlError("the emergency stop is pressed; release it first")
-        if self._robot_fault:
-            raise TmrlError(self._robot_fault)
-        if self._restarted or not self.motion.standing:
-            raise TmrlError("the arm is still moving; resume once it stands")
+        if self._obstacle:
+            raise TmrlError(self._obstacle)
         self.arbiter.resume()
         if self.state == SessionState.RUNNING:
             self._begin_reset()
+
+    @property
+    def _obstacle(self) -> str:
+        """Why a hold cannot be resumed from yet, in a sentence; empty: nothing."""
+        if self._pressed:
+            return "the emergency stop is pressed; release it first"
+        if self._robot_fault:
+            return self._robot_fault
+        still = self.motion.standing and not self._restarted
+        return "" if still else "the arm is still moving; resume once it stands"
 
     def label(self, episode: int, success: bool) -> None:
         """A person's verdict on an ended episode."""
@@ -255,7 +261,7 @@ class SupervisorCore:
         if self._restarted or (self._robot_fault and self.motion.standing):
             self.motion.anchor(robot.q)  # it follows no command now, and shall not leap to an old one
         self._restarted = self._restarted and bool(np.abs(robot.dq).max() >= STILL_RAD_S)
-        if self._repeats.frozen(robot, not self.motion.standing) and not self.config.timing.waits:
+        if not self.config.timing.waits and self._repeats.frozen(robot, not self.motion.standing):
             self._stop(Mode.FAULT, FROZEN)
         try:
             gates.check_following(robot, self.motion.q)
@@ -372,8 +378,7 @@ class SupervisorCore:
     def _auto_resume_due(self) -> bool:
         held_s = self.robot_time_s - self._held_since_s
         wait_s = self.config.auto_resume_s
-        ready = self.motion.standing and not (self._pressed or self._robot_fault or self._restarted)
-        return bool(self.arbiter.latched and wait_s and held_s >= wait_s and ready)
+        return bool(self.arbiter.latched and wait_s and held_s >= wait_s and not self._obstacle)
 
     def _time_is_up(self) -> bool:
         return self.config.mode == "finetune" and self.robot_time_s >= self.config.session_min * 60 - 1e-6

@@ -30,8 +30,8 @@ class EpisodeRunner:
         self.request: DecisionRequest | None = None
         self.records: list[Decision | EpisodeEvent] = []
         self.decisions = self.next_episode = 0
-        # Whether a device has just been taken, what it said of the hand before that, and what of it is no wish since.
-        self._takes, self._rested, self._found = False, None, None
+        self._rested: bool | None = None  # what a device said of the hand while nobody held it
+        self._keeps = False  # the hand as it was when the device was taken, until the device says otherwise
         self._row: np.ndarray | None = None  # due at this observation, [dx, dy, dz, grip] in action units
         self._huge = 0  # rows in a row
         self._waiting: Decision | None = None  # for the observation after it
@@ -40,7 +40,7 @@ class EpisodeRunner:
 
     def begin(self, now_ns: int, robot_time_s: float) -> None:
         greedy = is_greedy(self.config, self.next_episode)
-        self._takes, self._found = False, None
+        self._keeps = False
         self.episode = Episode(self.next_episode, self.source, greedy, now_ns, now_ns, self.decisions)
         self.next_episode += 1
         self.records.append(self.episode.event("started", now_ns, robot_time_s))
@@ -51,7 +51,7 @@ class EpisodeRunner:
         `teleop` moves the arm where a person acts; everywhere it may end the episode.
         """
         episode = self.episode
-        if teleop and not teleop.clutch:
+        if teleop and (self._rested is None or not teleop.clutch):
             self._rested = teleop.close_gripper
         if episode.rows:
             why = outcome(task, teleop, (now_ns - episode.start_ns) * 1e-9, self.config.task.episode_s)
@@ -84,7 +84,7 @@ class EpisodeRunner:
         self._settle()
         self.episode.chunk = self.request = self._row = None
         self.episode.acting, self.episode.helped = mode, True
-        self._takes, self._found = mode == Mode.TELEOP, None
+        self._keeps = mode == Mode.TELEOP
 
     def _settle(self, next_stamp_ns: int = 0) -> None:
         """Record the decision that waits, if there is one; by itself it ends at the tick at which its rows had run."""
@@ -140,9 +140,5 @@ class EpisodeRunner:
 
     def _wishes_closed(self, says: bool) -> bool:
         """What a device says of the hand, but for what it said before it was taken: the hand may hold something."""
-        if self._takes:
-            self._takes, self._found = False, says if self._rested is None else self._rested
-        if says == self._found:
-            return self.gripper.closed
-        self._found = None
-        return says
+        self._keeps = self._keeps and says == self._rested
+        return self.gripper.closed if self._keeps else says
