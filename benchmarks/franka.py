@@ -91,7 +91,7 @@ VARIANTS = {
     "rlpd": Variant("rlpd"),
     "residual": Variant("residual"),
     "rfs": Variant("rfs"),
-    **{f"{method}, 10 shown": Variant(method, shown=10) for method in ("tmrl", "rlpd")},
+    **{f"{method}, 10 shown": Variant(method, shown=10) for method in ("tmrl", "dsrl", "rlpd")},
     "csp, sigma 0.3, 10 shown": Variant(modulation={"heads": "z", "sigma_start": 0.3}, shown=10),
     "tmrl, 10 shown, 3/4 clean": Variant(base="csp_clean75", shown=10),  # clean_share of pre-training .75 for .5
     "rfs, 50 corrections": Variant("rfs", {"residual_max": 1.0, "residual_chunk": True}, corrections=50),
