@@ -44,7 +44,18 @@ def read_parameters(path: Path, nodes: Collection[str]) -> dict[str, dict[str, A
 
     `name`, `/name` and `/**/name` all mean the node; a section for a node that does not exist is refused.
     """
-    sections = _sections(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"parameter file {path}: {error.strerror}; name one that exists, such as config/sim.yaml"
+        ) from None
+    return parse_parameters(data, str(path), nodes)
+
+
+def parse_parameters(data: bytes, path: str, nodes: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The same of the content of a file; `path` says in errors where it is from."""
+    sections = _sections(data, path)
     named = {name.rpartition("/")[2]: values for name, values in sections.items() if name != EVERY_NODE}
     for name in named:
         if name not in nodes:
@@ -54,14 +65,9 @@ def read_parameters(path: Path, nodes: Collection[str]) -> dict[str, dict[str, A
     return {node: merged(shared, named.get(node, {})) for node in nodes}
 
 
-def _sections(path: Path) -> dict[str, dict[str, Any]]:
+def _sections(data: bytes, path: str) -> dict[str, dict[str, Any]]:
     try:
-        data = Path(path).read_bytes()
         document = from_yaml(data)
-    except OSError as error:
-        raise ConfigError(
-            f"parameter file {path}: {error.strerror}; name one that exists, such as config/sim.yaml"
-        ) from None
     except ValueError as error:
         raise ConfigError(f"parameter file {path} is no YAML that can be read: {error}") from None
     _check_written(path, data)
@@ -70,7 +76,7 @@ def _sections(path: Path) -> dict[str, dict[str, Any]]:
     return {str(name): _section(path, name, section) for name, section in document.items()}
 
 
-def _section(path: Path, name: Any, section: Any) -> dict[str, Any]:
+def _section(path: str, name: Any, section: Any) -> dict[str, Any]:
     if not isinstance(section, dict) or set(section) != {"ros__parameters"}:
         raise ConfigError(f"{path}: section {shown(name)} must hold ros__parameters and nothing else")
     values = section["ros__parameters"]
@@ -79,7 +85,7 @@ def _section(path: Path, name: Any, section: Any) -> dict[str, Any]:
     return nested(values or {})
 
 
-def _check_written(path: Path, data: bytes) -> None:
+def _check_written(path: str, data: bytes) -> None:
     """A file that a session wrote says what it held then."""
     line, _, rest = data.partition(b"\n")
     if line.startswith(WRITTEN) and line != _written(rest):

@@ -1,5 +1,6 @@
 """A recorded session replayed: chunks bit for bit, transitions as the learner's own; and a change anywhere is seen."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -98,11 +99,17 @@ def test_the_command_says_what_it_found(recording, tmrl, monkeypatch, tmp_path):
     assert tmrl("replay", recording.bag)[0] == 1
 
 
+def test_a_bag_alone_has_all_that_its_chunks_need(recording, tmrl, tmp_path):
+    shutil.copytree(recording.bag, tmp_path / "copy")
+    status, out, _ = tmrl("replay", tmp_path / "copy")
+    assert status == 0 and "action chunks are bit for bit as recorded" in out
+
+
 def test_a_bag_with_nothing_to_compare_is_refused(tmrl, tmp_path):
     with BagWriter(tmp_path / "bag"):
         pass
     status, _, err = tmrl("replay", tmp_path / "bag")
-    assert status == 2 and "parameters.yaml does not exist" in err
+    assert status == 2 and "has no parameters.yaml" in err
     write_parameters(tmp_path / "parameters.yaml", {})
     status, _, err = tmrl("replay", tmp_path / "bag")
     assert status == 2 and "holds no action chunk and no transition" in err

@@ -25,6 +25,7 @@ from tmrl_ros.documents import from_yaml, shown
 from tmrl_ros.errors import DataError
 
 SQLITE = ".db3"
+PARAMETERS, CALIBRATION = "parameters.yaml", "calibration.json"  # what the recorder attaches
 ATTACHED = "tmrl_attached"  # metadata of a file: SHA-256 of each attachment by name
 FOOTER = struct.Struct("<BQQQI")  # opcode, length, where the summary starts and its offsets, CRC-32 of both
 RECORD_LIMIT_BYTES = 256 * 1024 * 1024  # a damaged length must not ask for more memory than this
@@ -110,7 +111,7 @@ def stream(file: Path) -> Iterator[Any]:
 
 
 def attachments(path: str | Path) -> dict[str, bytes]:
-    """What the recorder put into the bag beside messages, by name, such as parameters.yaml; empty where it put nothing.
+    """What the recorder put into the bag beside messages, by name, such as PARAMETERS; empty where it put nothing.
 
     Raises DataError where one is not what was put in.
     """

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
 
 from tmrl_ros.config import RecorderConfig
-from tmrl_ros.data import schema
+from tmrl_ros.data import bag, schema
 from tmrl_ros.data.bag_writer import BagWriter
 from tmrl_ros.errors import ConfigError, DataError
 from tmrl_ros.nodes import runtime
@@ -37,7 +37,7 @@ class Recorder(Node):
         super().__init__("recorder", **runtime.NODE_OPTIONS)
         self.config = config = runtime.config_of(self, RecorderConfig)
         wanted = recordable(config.topics)
-        attached = {"parameters.yaml": config.parameters, "calibration.json": config.calibration}
+        attached = {bag.PARAMETERS: config.parameters, bag.CALIBRATION: config.calibration}
         contents = {name: _content(file) for name, file in attached.items() if file}
         if not config.bag:
             raise ConfigError("bag is empty; set it to the folder that shall be written")

@@ -86,13 +86,20 @@ class Calibration(Model):
     @classmethod
     def read(cls, path: Path) -> "Calibration":
         try:
-            values = from_json(Path(path).read_bytes())
-            written_id = values.pop("id")
-            calibration = cls.model_validate(values)
+            data = Path(path).read_bytes()
         except OSError as error:
             raise CalibrationError(
                 f"calibration {path}: {error.strerror}; name one that exists, or calibrate"
             ) from None
+        return cls.parse(data, str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, path: str) -> "Calibration":
+        """The content of a file; `path` says in errors where it is from."""
+        try:
+            values = from_json(data)
+            written_id = values.pop("id")
+            calibration = cls.model_validate(values)
         except ValidationError as error:
             entry = error.errors()[0]
             name = ".".join(str(part) for part in entry["loc"])

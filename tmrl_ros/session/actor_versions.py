@@ -3,21 +3,16 @@
 from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from tmrl_ros.config import LearnerConfig, validate
-from tmrl_ros.data import bag as bags
 from tmrl_ros.errors import DataError
 from tmrl_ros.nodes import replay as recorded
-from tmrl_ros.parameters import read_parameters
 from tmrl_ros.policy.actor_file import build_actor, parse_actor, write_actor
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.steering import Steering
-from tmrl_ros.session import graph, summary
+from tmrl_ros.session import graph, recorded_settings, summary
 from tmrl_ros.types import Decision, EpisodeEvent
-
-PARAMETERS = "parameters.yaml"  # beside a bag, and attached to it
 
 
 class Version(NamedTuple):
@@ -71,7 +66,8 @@ def write(bag: Path, out: Path, version: int, base: Path | None = None) -> None:
     if wanted is None:
         nearest = min(sorted(known), key=lambda number: abs(number - version))
         raise DataError(f"version {version} is not in {bag} ({min(known)} to {max(known)}); the nearest is {nearest}")
-    config = _learner(bag)
+    values = recorded_settings.parameters(bag, graph.MODELS)["learner"]
+    config = validate(LearnerConfig, values)
     steering = Steering.of(config, BasePolicy.load(base or Path(config.base)))
     write_actor(out, *build_actor(parse_actor(wanted), steering), steering, version)
 
@@ -79,18 +75,3 @@ def write(bag: Path, out: Path, version: int, base: Path | None = None) -> None:
 def _actors(bag: Path) -> Iterator[tuple[int, bytes]]:
     """Version and parameters of those that learned; while the learner warms up it sends none."""
     return ((version, parameters) for version, parameters in recorded.actor_updates(bag) if parameters)
-
-
-def _learner(bag: Path) -> LearnerConfig:
-    """The settings with which the session learned: from beside the bag, or from the copy in it."""
-    beside = bag.resolve().parent / PARAMETERS
-    if beside.is_file():
-        values = read_parameters(beside, graph.MODELS)
-    elif attached := bags.attachments(bag).get(PARAMETERS):
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / PARAMETERS
-            file.write_bytes(attached)
-            values = read_parameters(file, graph.MODELS)
-    else:
-        raise DataError(f"{bag} has no {PARAMETERS}, neither in it nor beside it; put that of its session beside it")
-    return validate(LearnerConfig, values["learner"])

@@ -204,7 +204,7 @@ def compare(
 
 @app.command()
 def replay(
-    bag: Annotated[Path, typer.Argument(help="Bag of a finished session, with its parameters.yaml beside it.")],
+    bag: Annotated[Path, typer.Argument(help="Bag of a finished session.")],
     base: Annotated[Path | None, typer.Option(help="Base policy, where it is no longer where it was.")] = None,
 ) -> None:
     """Compare what policy and assembler make of a bag with what was recorded; status 1 if anything differs."""

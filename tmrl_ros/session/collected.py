@@ -10,10 +10,8 @@ from tmrl_ros.data.assembler import demonstrations
 from tmrl_ros.data.seen import seen_at_rows
 from tmrl_ros.errors import DataError
 from tmrl_ros.nodes.replay import records
-from tmrl_ros.parameters import read_parameters
-from tmrl_ros.perception.calibration import Calibration
 from tmrl_ros.perception.state import published_names
-from tmrl_ros.session import graph
+from tmrl_ros.session import graph, recorded_settings
 from tmrl_ros.types import ACTION_NAMES
 
 
@@ -37,17 +35,14 @@ def from_records(
 
 
 def from_bag(bag: Path, calibration: str = "") -> tuple[store.Demonstrations, Counter[str]]:
-    """The same of a bag, with parameters.yaml of its session beside it; an empty `calibration` is the session's own.
+    """The same of a bag, with the settings of its session; an empty `calibration` is the session's own.
 
     Raises DataError if no whole episode of it was kept.
     """
-    file = bag.resolve().parent / "parameters.yaml"
-    if not file.is_file():
-        raise DataError(f"{file} does not exist; a bag is read with the parameters that its session left there")
-    parameters = read_parameters(file, graph.MODELS)
+    parameters = recorded_settings.parameters(bag, graph.MODELS)
     supervisor, perception = (validate(graph.MODELS[name], parameters[name]) for name in ("supervisor", "perception"))
     if not calibration:
-        calibration = Calibration.read(Path(perception.calibration)).id if perception.cameras else "unknown"
+        calibration = recorded_settings.calibration(bag, perception.calibration).id if perception.cameras else "unknown"
     made, dropped = from_records(records(bag), supervisor, perception, calibration)
     if made is None:
         raise DataError(f"{bag} holds no demonstration that was kept and is whole ({dict(dropped)}); collect again")

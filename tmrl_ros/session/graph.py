@@ -187,10 +187,13 @@ def build_replay(options: ReplayOptions) -> list[NodeSpec]:
         raise DataError(
             f"bag {options.bag!r} does not exist; name a folder or file to play, bag:=runs/NAME/finetune/bag"
         )
-    file = bag.parent / "parameters.yaml" if bag.is_dir() else bag.parent.parent / "parameters.yaml"
-    if options.params_file or not file.is_file():
-        file = parameters_file(options.params_file)
-    parameters = read_parameters(file, SECTIONS | PLAYING)
+    from tmrl_ros.session import recorded_settings  # reads bags: only where it is needed
+
+    file = parameters_file(options.params_file)
+    if options.params_file:
+        parameters = read_parameters(file, SECTIONS | PLAYING)
+    else:
+        parameters = recorded_settings.parameters(bag, SECTIONS | PLAYING, otherwise=file)
     resumed = bool(parameters["recorder"].get("resume"))
     base = {"base": _absolute(options.base)} if options.base else {}
     own = {

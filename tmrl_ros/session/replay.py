@@ -19,12 +19,11 @@ from tmrl_ros.data.assembler import Transition, assemble
 from tmrl_ros.errors import DataError
 from tmrl_ros.learner.core import LEARNER_FORMAT, Learner
 from tmrl_ros.nodes import replay as recorded
-from tmrl_ros.parameters import read_parameters
 from tmrl_ros.policy.base import BasePolicy
 from tmrl_ros.policy.checkpoint import read_checkpoint
 from tmrl_ros.policy.server import PolicyServer
 from tmrl_ros.policy.versions import ActorVersions
-from tmrl_ros.session import graph
+from tmrl_ros.session import graph, recorded_settings
 from tmrl_ros.types import ActionChunk, Decision, DecisionRequest, EpisodeEvent, Label, Observation
 
 SHUFFLES = 3
@@ -63,14 +62,9 @@ class Recording:
 
     @classmethod
     def of(cls, bag: Path, base: Path | None = None) -> "Recording":
-        """The recording at `bag`, with parameters.yaml beside it; `base` replaces the base policy's recorded path."""
+        """The recording at `bag`, with the settings of its session; `base` replaces the base policy's recorded path."""
         bag = Path(bag).resolve()
-        parameters = bag.parent / "parameters.yaml"
-        if not parameters.exists():
-            raise DataError(
-                f"{parameters} does not exist; a bag is replayed with the parameters its session left there"
-            )
-        nodes = read_parameters(parameters, graph.MODELS)
+        nodes = recorded_settings.parameters(bag, graph.MODELS)
         if nodes["recorder"].get("resume"):
             nodes["policy"]["actor"] = ""  # that it went on with: the bag has all its versions
         if base:
