@@ -4,11 +4,13 @@
     python benchmarks/mutants.py [--modules limits watchdog gates]
 
 Each mutant of a module of tmrl_ros/supervisor is run, in a copy of the tree, against the tests of MODULES. Those
-that survive are printed as differences: each is a line that could be wrong without a test failing. The last line is
-{"mutants", "killed", "share", "branch_coverage"}.
+that survive are printed as differences: each is a line that could be wrong without a test failing. Modules that are not
+run keep their rows, which say if a module has changed since. The last line is {"mutants", "killed", "share",
+"branch_coverage"}, of all rows.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results/mutants.md"
+RESULTS = Path(__file__).parent / "results/mutants.json"
 MODULES = {  # module of tmrl_ros/supervisor: tests that are to notice
     "limits": "tests/supervisor/test_limits.py",
     "watchdog": "tests/supervisor/test_watchdog.py",
@@ -67,39 +69,54 @@ def mutate(module: str, folder: Path) -> tuple[int, list[str]]:
     return len(done), [result["diff"] for result in done if result["test_outcome"] == "survived"]
 
 
-def coverage(modules: list[str], folder: Path) -> float:
-    """Percent of branches."""
-    tests = [MODULES[module] for module in modules]
-    named = [f"--cov=tmrl_ros.supervisor.{module}" for module in modules]
-    run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "pytest_cov", *tests, *named, "--cov-branch", "--cov-report=json"],
-        folder,
-    )
+def coverage(module: str, folder: Path) -> float:
+    """Percent of lines and branches."""
+    named = f"--cov=tmrl_ros.supervisor.{module}"
+    plugin = ["-p", "pytest_cov", named, "--cov-branch", "--cov-report=json"]
+    run([sys.executable, "-m", "pytest", "-q", MODULES[module], *plugin], folder)
     return json.loads((folder / "coverage.json").read_text())["totals"]["percent_covered"]
+
+
+def source(module: str) -> str:
+    """Names what was mutated."""
+    return hashlib.sha256((ROOT / f"tmrl_ros/supervisor/{module}.py").read_bytes()).hexdigest()[:16]
+
+
+def report(rows: dict[str, dict]) -> tuple[str, dict[str, float]]:
+    """The text of the table, and the figures of all rows."""
+    text = ["| module | mutants | killed | share | branch coverage, % | |", "|---|---:|---:|---:|---:|---|"]
+    for module, row in rows.items():
+        killed = row["mutants"] - len(row["survivors"])
+        since = "" if row["source"] == source(module) else "changed since"
+        share = f"{killed / row['mutants']:.3f}"
+        text.append(f"| {module} | {row['mutants']} | {killed} | {share} | {row['branch_coverage']:.1f} | {since} |")
+    survivors = [diff.strip() for row in rows.values() for diff in row["survivors"]]
+    text += ["", "Mutants that lived:", "", *(f"```diff\n{diff}\n```" for diff in survivors)]
+    mutants = sum(row["mutants"] for row in rows.values())
+    return "\n".join(text) + "\n", {
+        "mutants": mutants,
+        "killed": mutants - len(survivors),
+        "share": round(1 - len(survivors) / mutants, 4),
+        "branch_coverage": round(min(row["branch_coverage"] for row in rows.values()), 2),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--modules", nargs="+", choices=MODULES, default=list(MODULES))
-    modules = parser.parse_args().modules
-    text = ["| module | mutants | killed | share |", "|---|---:|---:|---:|"]
-    mutants, survivors = 0, []
+    parser.add_argument("--modules", nargs="*", choices=MODULES, default=list(MODULES), help="none: the report alone")
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         copy_tree(folder)
-        covered = coverage(modules, folder)
-        for module in modules:
-            count, alive = mutate(module, folder)
-            mutants, survivors = mutants + count, survivors + alive
-            text.append(f"| {module} | {count} | {count - len(alive)} | {1 - len(alive) / count:.3f} |")
-            print(text[-1], flush=True)
-    figures = {
-        "mutants": mutants, "killed": mutants - len(survivors), "share": round(1 - len(survivors) / mutants, 4),
-        "branch_coverage": round(covered, 2),
-    }  # fmt: skip
-    lives = "\n".join(f"```diff\n{diff.strip()}\n```" for diff in survivors)
-    RESULTS.write_text("\n".join(text) + f"\n\nBranch coverage {covered:.1f} %. Mutants that lived:\n\n{lives}\n")
-    print(f"{lives}\n{json.dumps(figures)}")
+        for module in parser.parse_args().modules:
+            row = {"source": source(module), "branch_coverage": coverage(module, folder)}
+            row["mutants"], row["survivors"] = mutate(module, folder)
+            rows[module] = row
+            print(f"{module}: {len(row['survivors'])} of {row['mutants']} lived", flush=True)
+    text, figures = report({module: rows[module] for module in MODULES if module in rows})
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    RESULTS.with_suffix(".md").write_text(text)
+    print(f"{text}{json.dumps(figures)}")
 
 
 if __name__ == "__main__":
