@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 import pytest
+import rclpy
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
@@ -16,7 +18,7 @@ from std_msgs.msg import Header
 
 from tmrl_ros.config import RecorderConfig
 from tmrl_ros.data import bag
-from tmrl_ros.nodes import convert, likeness, recordable, replay, topics
+from tmrl_ros.nodes import convert, likeness, recordable, recorder, replay, topics
 from tmrl_ros.nodes.camera_topics import camera_topics, info_msg
 from tmrl_ros.nodes.convert import to_msg
 from tmrl_ros.perception.camera import Intrinsics
@@ -55,6 +57,21 @@ def wait_until(condition, timeout_s=20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.02)
+
+
+def test_what_reached_the_recorder_before_a_signal_ended_it_is_in_the_bag(publisher, tmp_path):
+    rclpy.init(args=["--ros-args", "-p", f"bag:={tmp_path / 'bag'}"])
+    made = recorder.Recorder()
+    wait_until(publisher.get_subscription_count)
+    for number in range(1, 51):
+        publisher.publish(to_msg(event(number)))
+    assert publisher.wait_for_all_acked(Duration(seconds=10))
+    made.context.handle.shutdown()  # as rclpy's handler of signals does
+    made.close()
+    made.destroy_node()
+    rclpy.try_shutdown()
+    assert bag.is_complete(tmp_path / "bag")
+    assert list(replay.records(tmp_path / "bag")) == [event(number) for number in range(1, 51)]
 
 
 def test_a_recording_survives_a_clean_end_and_a_kill(publisher, tmp_path):

@@ -76,13 +76,18 @@ class Learner(Node):
             self.learning.learn(transition)
 
     def _publish(self, version: int, parameters: bytes, metrics: dict[str, float]) -> None:
+        if not self.context.ok():
+            return  # of what it is told at the end, nobody acts on the outcome
         self.updates.publish(convert.actor_update_msg(self._heard_ns, version, self.config.method, parameters, metrics))
 
     def close(self) -> None:
-        """Called last by runtime.run, whatever ended the node."""
-        if self.assembler.dropped:
-            self.get_logger().warning(f"decisions not learned from: {dict(self.assembler.dropped)}")
-        self.learning.close()
+        """Called last by runtime.run, whatever ended the node: all that it was told of is in the last checkpoint."""
+        try:
+            runtime.take_the_rest(self)
+        finally:
+            if self.assembler.dropped:
+                self.get_logger().warning(f"decisions not learned from: {dict(self.assembler.dropped)}")
+            self.learning.close()
 
 
 def main():

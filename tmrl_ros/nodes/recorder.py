@@ -123,9 +123,15 @@ class Recorder(Node):
             self._problem = self._cannot_write(error)
 
     def close(self) -> None:
-        """Called last by runtime.run: the bag gets its index and its final metadata."""
-        self._ending.set()
-        self._syncing.join()
+        """Called last by runtime.run: the bag gets what still waited, its index and its final metadata."""
+        try:
+            runtime.take_the_rest(self)
+        finally:
+            self._ending.set()
+            self._syncing.join()
+            self._close_bag()
+
+    def _close_bag(self) -> None:
         try:
             self._bag.close()
         except OSError as error:  # said once already, if it is why the node ends

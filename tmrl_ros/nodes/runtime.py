@@ -12,7 +12,7 @@ A node is an ordinary rclpy Node:
 
 A node ends by itself with `raise SystemExit(code)` in a callback; a TmrlError there ends it with one sentence and
 status 2.
-`close()`, where a node has it, is called last, whatever ended it.
+`close()`, where a node has it, is called last, whatever ended it; `take_the_rest` there loses nothing that was waiting.
 """
 
 import ctypes
@@ -21,6 +21,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -37,6 +38,7 @@ from tmrl_ros.parameters import nested
 NODE_OPTIONS = {"automatically_declare_parameters_from_overrides": True}
 ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")  # first parts of names that ROS declares
 STARTER_PID = "TMRL_STARTER_PID"
+REST_S = 3.0  # of wall time, within what a starter grants between its signals
 PROFILE = Path(__file__).with_name("fastdds.xml")
 
 
@@ -146,6 +148,17 @@ def _catch_endings(node: Node) -> list[BaseException]:
     for entity in (*node.timers, *node.subscriptions, *node.services):
         entity.callback = guard(entity.callback)
     return endings
+
+
+def take_the_rest(node: Node) -> None:
+    """Hand over the messages that had reached a node when it was ended: ROS still takes them, and publishes no more."""
+    until_s = time.monotonic() + REST_S
+    for subscription in node.subscriptions:
+        while time.monotonic() < until_s:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+            if taken is None:
+                break
+            subscription.callback(taken[0])
 
 
 def _close(node: Node | None) -> None:
