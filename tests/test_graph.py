@@ -29,6 +29,7 @@ def test_each_session_has_the_nodes_it_needs():
     assert set(by_name("finetune", sim=False, reward="/r")) - robot == {"reward"}
     assert set(by_name("finetune", sim=False, controller="crisp")) - robot == {"crisp"}
     assert set(by_name("finetune", sim=False, device="spacenav")) - robot == {"teleop"}
+    assert set(by_name("evaluate", device="spacenav")) - set(by_name("evaluate")) == {"teleop"}
 
 
 def test_where_a_person_takes_part_a_simulation_runs_in_their_time_and_waits_for_no_learner():

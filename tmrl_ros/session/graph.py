@@ -75,8 +75,8 @@ class SessionOptions(Model):
     run_dir: str = Field("runs/session", description="folder for the bag, checkpoints, logs and resolved parameters")
     device: Literal["auto", "script", "joy", "keyboard", "spacenav", "gamepad", "gello"] = Field(
         "auto",
-        description="what a person holds: to collect with (auto: a script in simulation, joy on a robot), or to take "
-        "the arm from the policy with while it is fine-tuned",
+        description="what a person holds: to collect with (auto: a script in simulation, joy on a robot), or to end an "
+        "episode with, or to take the arm from the policy with, while it is fine-tuned or evaluated",
     )
     task: TaskName = Field("pick_cube", description="what the robot learns; simulated are pick_cube and push_cube")
     method: Method = Field("tmrl", description="how it learns; base: not at all")
@@ -127,7 +127,7 @@ def node_names(kind: Kind, options: SessionOptions) -> list[str]:
     names += ["perception", "recorder"]
     teleop = ["teleop"] if _device(options) != "joy" else []  # its driver alone is enough
     attended = teleop if options.device not in ("auto", "script") else []
-    names += {"collect": teleop, "evaluate": ["policy"], "finetune": ["policy", "learner", *attended]}[kind]
+    names += {"collect": teleop, "evaluate": ["policy", *attended], "finetune": ["policy", "learner", *attended]}[kind]
     return [*names, "supervisor"]
 
 
