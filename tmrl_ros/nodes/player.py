@@ -44,7 +44,7 @@ PUBLISHED = {  # by node, what it publishes of what a recorder hears
 }
 WORK_S, BURST_S = 0.002, 0.02  # wall time between looks at the clock, and for which a look may play
 START_S = 60.0  # wall time within which the nodes must subscribe to something that is played
-SETTLE_S = 0.5  # of wall time from when everyone is there to the first message: discovery goes both ways
+SETTLE_S = 0.5  # of wall time without a new subscription before the first message: discovery goes both ways
 AHEAD = 20  # messages that may be played while an answer is owed: the recorder may have heard it first
 GIVEN_UP = 3  # answers in a row that did not come, after which a topic is no longer waited for
 DEPTH = 1000  # of topics that are not ours
@@ -66,7 +66,8 @@ class Player(Node):
         self._played = self._advertise()
         self._clock_publisher = topics.CLOCK.publisher(self)
         self._messages, self._next = self._recorded(), None
-        self._newest_ns, self._first_ns, self._begin_s, self._there_since_s = -1, None, None, None
+        self._newest_ns, self._first_ns, self._begin_s = -1, None, None
+        self._heard_by, self._since_s = {}, time.monotonic()  # what of the played each node subscribes to, since when
         self._ahead, self._held_since_s, self._started_s = 0, None, time.monotonic()
         self._counts: Counter[str] = Counter()
         self.create_timer(WORK_S, self._work, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -137,22 +138,24 @@ class Player(Node):
         return None
 
     def _all_are_there(self) -> bool:
-        now_s, absent = time.monotonic(), [name for name in self._nodes if not self._listens(name)]
-        self._there_since_s = None if absent else self._there_since_s or now_s
+        now_s, heard_by = time.monotonic(), {name: self._subscribed(name) for name in self._nodes}
+        if heard_by != self._heard_by:
+            self._heard_by, self._since_s = heard_by, now_s
+        absent = [name for name, heard in heard_by.items() if not heard]
         if absent and now_s > self._started_s + START_S:
             names = ", ".join(map(self._name, self._played))
             raise DataError(
                 f"{' and '.join(absent)} did not subscribe to anything that is played ({names}) within {START_S:g} s; "
                 "remap topics, or choose nodes that take them"
             )
-        return not absent and now_s - self._there_since_s >= SETTLE_S
+        return not absent and now_s - self._since_s >= SETTLE_S
 
-    def _listens(self, name: str) -> bool:
+    def _subscribed(self, name: str) -> set[str]:
         try:
             heard = self.get_subscriber_names_and_types_by_node(name, self.get_namespace())
         except RuntimeError:  # rclpy's NodeNameNonExistentError: not there yet
-            return False
-        return any(topic in map(self._name, self._played) for topic, _ in heard)
+            return set()
+        return {topic for topic, _ in heard} & set(map(self._name, self._played))
 
     def _due(self, stamp_ns: int | None) -> bool:
         now_s = time.monotonic()
