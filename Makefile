@@ -11,11 +11,12 @@ unexport PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH _ROS_WHE
 hash = $(shell cat $(1) | sha256sum | cut -c1-16)
 INSTALLED := .venv/done/requirements-$(call hash,requirements.txt)
 MESSAGES := .venv/done/messages-$(call hash,$(sort $(shell find tmrl_msgs -type f)) requirements.txt)
+LIBRARIES := libegl1 libgl1-mesa-dri libusb-1.0-0
 PACKAGE := .venv/done/package-$(call hash,setup.py setup.cfg requirements.txt)
 
 .PHONY: setup demo test check clean
 
-setup: $(INSTALLED) $(MESSAGES) $(PACKAGE) .venv/done/rendering
+setup: $(INSTALLED) $(MESSAGES) $(PACKAGE) .venv/done/libraries
 
 $(INSTALLED):
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info[:2] < (3, 11) and 'Python 3.11 or newer is needed: make PYTHON=...')"
@@ -37,10 +38,11 @@ $(PACKAGE): $(INSTALLED)
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --use-pep517 --editable .
 	@touch $@
 
-# MuJoCo renders without a display through EGL.
-.venv/done/rendering: $(INSTALLED)
-	@ldconfig -p | grep -q libEGL.so.1 || { test "$$(id -u)" = 0 && apt-get install -qq -y libegl1 libgl1-mesa-dri; } \
-		|| echo "No EGL: pictures are left out. To have them: sudo apt-get install libegl1 libgl1-mesa-dri" >&2
+# MuJoCo renders without a display through EGL; the RealSense SDK loads libusb.
+.venv/done/libraries: $(INSTALLED)
+	@{ ldconfig -p | grep -q libEGL.so.1 && ldconfig -p | grep -q libusb-1.0.so.0; } \
+		|| { test "$$(id -u)" = 0 && { apt-get update -qq; apt-get install -qq -y $(LIBRARIES); }; } \
+		|| echo "Without EGL no pictures, without libusb no cameras. To have them: sudo apt-get install $(LIBRARIES)" >&2
 	@touch $@
 
 demo: setup

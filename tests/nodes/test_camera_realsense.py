@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("rclpy")
-pytest.importorskip("pyrealsense2")
+pytest.importorskip("pyrealsense2", exc_type=ImportError)  # without libusb it does not load
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy")  # before the SDK, see sdk(): other tests of this process may need both
-pytest.importorskip("pyrealsense2")
+pytest.importorskip("pyrealsense2", exc_type=ImportError)  # without libusb it does not load
 import pyrealsense2 as rs
 from software_camera import BLOCK_MM, FOCAL_COLOUR, HEIGHT, WALL_MM, WIDTH, SoftwareCamera, depth_image
 
