@@ -11,7 +11,6 @@ unexport PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH CMAKE_PREFIX_PATH _ROS_WHE
 hash = $(shell cat $(1) | sha256sum | cut -c1-16)
 INSTALLED := .venv/done/requirements-$(call hash,requirements.txt)
 MESSAGES := .venv/done/messages-$(call hash,$(sort $(shell find tmrl_msgs -type f)) requirements.txt)
-LIBRARIES := libegl1 libgl1-mesa-dri libusb-1.0-0
 PACKAGE := .venv/done/package-$(call hash,setup.py setup.cfg requirements.txt)
 
 .PHONY: setup demo test check clean
@@ -38,6 +37,7 @@ $(PACKAGE): $(INSTALLED)
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --use-pep517 --editable .
 	@touch $@
 
+LIBRARIES := libegl1 libgl1-mesa-dri libusb-1.0-0
 # MuJoCo renders without a display through EGL; the RealSense SDK loads libusb.
 .venv/done/libraries: $(INSTALLED)
 	@{ ldconfig -p | grep -q libEGL.so.1 && ldconfig -p | grep -q libusb-1.0.so.0; } \
